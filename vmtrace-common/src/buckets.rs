@@ -1,0 +1,105 @@
+//! Log-linear latency buckets for spilled faults: four to an octave.
+//!
+//! A spilled fault keeps its count and its bucket, so a percentile taken from
+//! spilled faults is right to within 12.5 %.
+
+/// Buckets to an octave, as a power of two.
+pub const SUB_BITS: u32 = 2;
+/// Latencies below `1 << FIRST_OCTAVE` nanoseconds share the first bucket.
+pub const FIRST_OCTAVE: u32 = 6;
+/// Latencies from `1 << LAST_OCTAVE` nanoseconds (17 s) up share the last.
+pub const LAST_OCTAVE: u32 = 34;
+/// How many buckets there are.
+pub const COUNT: usize = (((LAST_OCTAVE - FIRST_OCTAVE) << SUB_BITS) + 2) as usize;
+
+/// The bucket that `ns` falls into.
+#[inline(always)]
+pub const fn index(ns: u64) -> usize {
+    if ns < 1 << FIRST_OCTAVE {
+        return 0;
+    }
+    if ns >= 1 << LAST_OCTAVE {
+        return COUNT - 1;
+    }
+    let octave = ilog2(ns);
+    let sub = (ns >> (octave - SUB_BITS)) as u32 & ((1 << SUB_BITS) - 1);
+    (((octave - FIRST_OCTAVE) << SUB_BITS) + sub + 1) as usize
+}
+
+/// The lowest latency that falls into bucket `index`.
+pub const fn floor(index: usize) -> u64 {
+    if index == 0 {
+        return 0;
+    }
+    let step = index as u64 - 1;
+    let octave = FIRST_OCTAVE as u64 + (step >> SUB_BITS);
+    (1 << octave) + ((step & ((1 << SUB_BITS) - 1)) << (octave - SUB_BITS as u64))
+}
+
+/// The middle of bucket `index`: what a spilled fault is taken to have lasted.
+pub const fn middle(index: usize) -> u64 {
+    if index + 1 >= COUNT { floor(index) } else { u64::midpoint(floor(index), floor(index + 1)) }
+}
+
+/// `u64::ilog2` without the panic branch, which a BPF program cannot carry,
+/// and without the count-leading-zeros instruction, which BPF does not have.
+#[inline(always)]
+const fn ilog2(mut v: u64) -> u32 {
+    let mut log = 0;
+    if v >> 32 != 0 {
+        v >>= 32;
+        log += 32;
+    }
+    if v >> 16 != 0 {
+        v >>= 16;
+        log += 16;
+    }
+    if v >> 8 != 0 {
+        v >>= 8;
+        log += 8;
+    }
+    if v >> 4 != 0 {
+        v >>= 4;
+        log += 4;
+    }
+    if v >> 2 != 0 {
+        v >>= 2;
+        log += 2;
+    }
+    if v >> 1 != 0 {
+        log += 1;
+    }
+    log
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_latency_lies_in_its_bucket() {
+        for shift in 0..40 {
+            for offset in [0_u64, 1, 2, 3, 5, 7] {
+                let ns = (1_u64 << shift) + offset * ((1 << shift) / 8);
+                let i = index(ns);
+                assert!(floor(i) <= ns, "{ns} below its bucket {i}");
+                assert!(i == COUNT - 1 || ns < floor(i + 1), "{ns} above its bucket {i}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_ends_are_the_ends() {
+        assert_eq!(index(0), 0);
+        assert_eq!(index(u64::MAX), COUNT - 1);
+        assert_eq!(floor(COUNT - 1), 1 << LAST_OCTAVE);
+    }
+
+    #[test]
+    fn the_middle_is_within_an_eighth() {
+        for i in 1..COUNT - 1 {
+            let half = middle(i) - floor(i);
+            assert!(half * 8 <= middle(i), "bucket {i}");
+        }
+    }
+}

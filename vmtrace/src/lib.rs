@@ -1,0 +1,2 @@
+//! vmtrace: which page faults a Linux process takes, of which kind, how long
+//! each took, and where in its address space.

@@ -1,0 +1,3 @@
+//! The `vmtrace` command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! vmtrace's chores: build, run, test, boot a kernel.
+
+fn main() {}
