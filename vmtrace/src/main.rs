@@ -1,3 +1,15 @@
 //! The `vmtrace` command.
 
-fn main() {}
+use std::io::Write as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match vmtrace::cli::run() {
+        Ok(code) => code,
+        Err(error) => {
+            // A closed standard error leaves nobody to tell.
+            let _ = writeln!(std::io::stderr(), "vmtrace: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

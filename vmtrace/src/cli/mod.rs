@@ -1,0 +1,26 @@
+//! The command line: arguments and wiring, nothing else.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Which page faults a process takes, of which kind, how long each took, and where.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Looking without tracing, replaying, and everything that is not a live trace.
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {}
+
+/// Runs the command that was typed.
+pub fn run() -> anyhow::Result<ExitCode> {
+    let cli = Cli::parse();
+    match cli.command {
+        Some(command) => match command {},
+        None => Ok(ExitCode::SUCCESS),
+    }
+}

@@ -1,0 +1,20 @@
+//! The way records travel: one trait between whoever has records (a live
+//! session, a recording) and whoever wants them (the pipeline, a recorder).
+//!
+//! The order is part of the contract. A rare record reaches the sink before the
+//! first fault that ended at or after its time, so that a region or a process
+//! is known when a fault refers to it; faults of one CPU come in the order in
+//! which they ended. Faults of different CPUs between two rare records come in
+//! any order.
+
+use vmtrace_common::record::Fault;
+
+/// Takes records.
+pub trait Sink {
+    /// Takes faults, oldest first as far as one CPU is concerned.
+    fn faults(&mut self, faults: &[Fault]);
+
+    /// Takes one rare record: its bytes, from its
+    /// [`Header`](vmtrace_common::record::Header) to its end.
+    fn rare(&mut self, record: &[u8]);
+}
