@@ -1,6 +1,8 @@
 //! vmtrace: which page faults a Linux process takes, of which kind, how long
 //! each took, and where in its address space.
 
+pub mod classify;
 pub mod cli;
+pub mod fault;
 pub mod preface;
 pub mod stream;
