@@ -4,3 +4,4 @@
 pub mod cli;
 pub mod preface;
 pub mod stream;
+pub mod term;
