@@ -6,3 +6,4 @@ pub mod cli;
 pub mod fault;
 pub mod preface;
 pub mod stream;
+pub mod term;
