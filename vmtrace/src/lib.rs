@@ -3,7 +3,10 @@
 
 pub mod classify;
 pub mod cli;
+pub mod decode;
 pub mod fault;
 pub mod preface;
 pub mod stream;
+#[doc(hidden)]
+pub mod synthetic;
 pub mod term;
