@@ -5,8 +5,11 @@ pub mod classify;
 pub mod cli;
 pub mod decode;
 pub mod fault;
+pub mod pipeline;
 pub mod preface;
+pub mod region;
 pub mod stream;
 #[doc(hidden)]
 pub mod synthetic;
+pub mod tally;
 pub mod term;
