@@ -248,7 +248,9 @@ impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
     }
 
     fn put(&self, into: &mut Vec<u8>) {
-        self.iter().for_each(|item| item.put(into));
+        for item in self {
+            item.put(into);
+        }
     }
 }
 

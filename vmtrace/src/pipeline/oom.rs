@@ -67,12 +67,12 @@ fn comm(raw: &[u8; COMM]) -> String {
     escape::bytes(raw.split(|&byte| byte == 0).next().unwrap_or_default())
 }
 
-fn open<'a>(
-    stories: &'a mut [Story],
+fn open(
+    stories: &mut [Story],
     victim: u32,
     time: u64,
     lacks: impl Fn(&Story) -> bool,
-) -> Option<&'a mut Story> {
+) -> Option<&mut Story> {
     let near = |story: &Story| story.time.abs_diff(time) < TOGETHER;
     stories.iter_mut().rev().find(|story| story.victim == victim && near(story) && lacks(story))
 }

@@ -11,7 +11,9 @@ const RODATA: u16 = nature::KNOWN | nature::FILE | nature::READ;
 fn world(regions: &[Region]) -> World {
     let mut world = World::new(false);
     world.task(&task(7, 7, 1, "seven"));
-    regions.iter().for_each(|region| world.describe(region));
+    for region in regions {
+        world.describe(region);
+    }
     world
 }
 

@@ -43,7 +43,7 @@ impl Default for Head {
 /// All cells.
 #[derive(Debug)]
 pub struct Cells {
-    cells: Vec<Cell>,
+    all: Vec<Cell>,
     budget: Budget,
     folded: [Distribution; Kind::COUNT],
     was_folded: bool,
@@ -59,14 +59,14 @@ impl Cells {
     /// None yet, with so many bytes for histograms.
     pub fn with_budget(bytes: usize) -> Self {
         let folded = std::array::from_fn(|_| Distribution::default());
-        Self { cells: Vec::new(), budget: Budget(bytes), folded, was_folded: false }
+        Self { all: Vec::new(), budget: Budget(bytes), folded, was_folded: false }
     }
 
     /// The cell of a row and kind; made where there is none.
     #[inline]
     pub fn find(&mut self, head: &mut Head, kind: Kind) -> u32 {
         let mut at = head.0;
-        while let Some(cell) = self.cells.get(at as usize) {
+        while let Some(cell) = self.all.get(at as usize) {
             if cell.kind == kind {
                 return at;
             }
@@ -78,9 +78,9 @@ impl Cells {
     #[cold]
     #[inline(never)]
     fn make(&mut self, head: &mut Head, kind: Kind) -> u32 {
-        let at = u32::try_from(self.cells.len()).unwrap_or(NONE);
+        let at = u32::try_from(self.all.len()).unwrap_or(NONE);
         let latencies = Compact::default();
-        self.cells.push(Cell { count: 0, total: 0, max: 0, latencies, next: head.0, kind });
+        self.all.push(Cell { count: 0, total: 0, max: 0, latencies, next: head.0, kind });
         head.0 = at;
         at
     }
@@ -88,7 +88,7 @@ impl Cells {
     /// Counts one fault.
     #[inline]
     pub fn record(&mut self, at: u32, latency: u64) {
-        let Some(cell) = self.cells.get_mut(at as usize) else { return };
+        let Some(cell) = self.all.get_mut(at as usize) else { return };
         cell.count += 1;
         cell.total = cell.total.wrapping_add(latency);
         cell.max = cell.max.max(latency);
@@ -100,7 +100,7 @@ impl Cells {
 
     /// Counts a fault whose latency is not known.
     pub fn count(&mut self, at: u32) {
-        if let Some(cell) = self.cells.get_mut(at as usize) {
+        if let Some(cell) = self.all.get_mut(at as usize) {
             cell.count += 1;
         }
     }
@@ -112,7 +112,7 @@ impl Cells {
         (count, total, max): (u64, u64, u64),
         buckets: impl Iterator<Item = (u16, u32)>,
     ) {
-        let Some(cell) = self.cells.get_mut(at as usize) else { return };
+        let Some(cell) = self.all.get_mut(at as usize) else { return };
         cell.count = cell.count.saturating_add(count);
         cell.total = cell.total.saturating_add(total);
         cell.max = cell.max.max(max);
@@ -122,7 +122,7 @@ impl Cells {
     #[cold]
     #[inline(never)]
     fn record_slowly(&mut self, at: u32, bucket: u16, count: u32) {
-        let Some(cell) = self.cells.get_mut(at as usize) else { return };
+        let Some(cell) = self.all.get_mut(at as usize) else { return };
         if cell.latencies.add(bucket, count, &mut self.budget).is_ok() {
             return;
         }
@@ -139,7 +139,7 @@ impl Cells {
     pub fn of(&self, head: Head) -> impl Iterator<Item = &Cell> {
         let mut at = head.0;
         std::iter::from_fn(move || {
-            let cell = self.cells.get(at as usize)?;
+            let cell = self.all.get(at as usize)?;
             at = cell.next;
             Some(cell)
         })
@@ -157,12 +157,12 @@ impl Cells {
 
     /// How many there are.
     pub const fn len(&self) -> usize {
-        self.cells.len()
+        self.all.len()
     }
 
     /// Whether there is none.
     pub const fn is_empty(&self) -> bool {
-        self.cells.is_empty()
+        self.all.is_empty()
     }
 }
 

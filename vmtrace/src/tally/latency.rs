@@ -10,6 +10,8 @@ use vmtrace_common::record::Spill;
 
 const SUB_BITS: u32 = 6;
 const SUB: usize = 1 << SUB_BITS;
+/// The part of a bucket's index that tells buckets of one octave apart.
+const WITHIN: u16 = (1 << SUB_BITS) - 1;
 /// How many buckets 64 bits of nanoseconds need.
 pub const BUCKETS: usize = ((64 - SUB_BITS as usize) << SUB_BITS) + SUB;
 
@@ -132,8 +134,8 @@ impl Compact {
     /// From a list to an array.
     fn spread_out(&mut self, bucket: u16, budget: &mut Budget) -> Result<(), Full> {
         let buckets = || self.entries().map(|(index, _)| index).chain([bucket]);
-        let low = buckets().min().unwrap_or(bucket) & !(SUB as u16 - 1);
-        let high = buckets().max().unwrap_or(bucket) | (SUB as u16 - 1);
+        let low = buckets().min().unwrap_or(bucket) & !WITHIN;
+        let high = buckets().max().unwrap_or(bucket) | WITHIN;
         let len = usize::from(high - low) + 1;
         if !budget.take(len * size_of::<u32>()) {
             return Err(Full);
@@ -148,7 +150,7 @@ impl Compact {
 
     /// Widens the array by whole octaves.
     fn reach(&mut self, bucket: u16, budget: &mut Budget) -> Result<(), Full> {
-        let base = bucket & !(SUB as u16 - 1);
+        let base = bucket & !WITHIN;
         let missing = usize::from(self.base.saturating_sub(base));
         let end = usize::from(base - base.min(self.base)) + SUB;
         let len = (self.counts.len() + missing).max(end);
@@ -315,9 +317,9 @@ mod tests {
         }
         let mut mine = Distribution::default();
         mine.merge(&compact, max);
-        for permille in [1, 100, 500, 900, 990, 999, 1000] {
-            let told = mine.percentile(permille).unwrap();
-            let theirs = other.value_at_quantile(permille as f64 / 1000.0);
+        for permille in [1_u32, 100, 500, 900, 990, 999, 1000] {
+            let told = mine.percentile(permille.into()).unwrap();
+            let theirs = other.value_at_quantile(f64::from(permille) / 1000.0);
             assert!(told.abs_diff(theirs) * 50 <= theirs, "{permille}: {told} {theirs}");
         }
         assert_eq!(mine.count(), 100_000);
