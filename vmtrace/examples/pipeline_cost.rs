@@ -29,9 +29,9 @@ fn main() {
     let (mut batch, _) = load.faults(0);
     if arguments.get(4).is_some_and(|same| same == "same") {
         let first = batch[0];
-        batch.iter_mut().for_each(|fault| {
+        for fault in &mut batch {
             (fault.error, fault.ret, fault.marks) = (first.error, first.ret, first.marks);
-        });
+        }
     }
     let begin = Instant::now();
     for _ in 0..faults / batch.len() as u64 {

@@ -97,6 +97,7 @@ pub struct Pipeline<O = ()> {
     stories: Vec<Story>,
     hot: hot::Hot,
     observer: O,
+    filters: bool,
 }
 
 impl Pipeline {
@@ -119,6 +120,7 @@ impl<O: Observer> Pipeline<O> {
             stories: Vec::new(),
             hot: hot::Hot::default(),
             observer,
+            filters: options.filters(),
             options,
         }
     }
@@ -268,9 +270,12 @@ impl<O: Observer> Pipeline<O> {
 impl<O: Observer> Sink for Pipeline<O> {
     fn faults(&mut self, faults: &[Fault]) {
         self.stream.received += faults.len() as u64;
+        let mut latest = self.stream.last_time;
         for fault in faults {
+            latest = latest.max(fault.time);
             self.fault(fault);
         }
+        self.stream.last_time = latest;
     }
 
     fn rare(&mut self, record: &[u8]) {

@@ -26,7 +26,7 @@ impl Observer for () {
 }
 
 /// Places kept beside the last one: a power of two.
-const KEPT: usize = 256;
+const KEPT: usize = 1024;
 
 #[derive(Clone, Copy, Debug)]
 struct Kept {
@@ -74,13 +74,18 @@ impl Hot {
     }
 }
 
-/// Where a fault's place is kept: by its region, or by a part of its address.
+/// Where the kernel side did not say which region, a place is kept by a part of
+/// the address: the size of a page table for a large one, or less, so that the
+/// small ones of a library do not displace each other.
+const LARGE: u32 = 21;
+const SMALL: u32 = 14;
+
+/// Where a place is kept.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "eight bits are left")]
-const fn slot(fault: &Fault) -> usize {
+#[expect(clippy::cast_possible_truncation, reason = "ten bits are left")]
+const fn slot(pid: u32, key: u64) -> usize {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let where_ = if fault.region != 0 { fault.region } else { fault.address >> 16 << 16 };
-    let mixed = (where_ ^ (fault.pid as u64) << 48).wrapping_mul(SPREAD);
+    let mixed = (key ^ (pid as u64) << 48).wrapping_mul(SPREAD);
     (mixed >> (64 - KEPT.trailing_zeros())) as usize
 }
 
@@ -94,9 +99,7 @@ impl<O: Observer> Pipeline<O> {
         }
         let place = self.hot.place;
         let kind = self.tell(fault, classify::nature_of(fault, place.nature));
-        self.stream.last_time = self.stream.last_time.max(fault.time);
-        if !self.options.kinds.contains(kind) || fault.latency < self.options.min_latency {
-            self.stream.filtered += 1;
+        if self.filters && self.is_left_out(fault, kind) {
             return;
         }
         if place.row != self.hot.row || kind != self.hot.kind {
@@ -116,19 +119,33 @@ impl<O: Observer> Pipeline<O> {
         self.observer.fault(fault, kind, &place, &self.world);
     }
 
+    #[inline(never)]
+    const fn is_left_out(&mut self, fault: &Fault, kind: Kind) -> bool {
+        let out = !self.options.kinds.contains(kind) || fault.latency < self.options.min_latency;
+        self.stream.filtered += out as u64;
+        out
+    }
+
     /// Finds a fault's place and remembers it as the last one.
     #[inline(never)]
     fn look_up(&mut self, fault: &Fault) {
         let hot = &mut self.hot;
-        let kept = &mut hot.kept[slot(fault)];
-        let near = fault.address.wrapping_sub(kept.place.start) < kept.place.len;
-        if near && kept.pid == fault.pid && kept.epoch == hot.epoch {
-            hot.place = kept.place;
-        } else {
-            hot.place = self.world.find(fault);
-            *kept = Kept { place: hot.place, pid: fault.pid, epoch: hot.epoch };
-        }
         hot.pid = fault.pid;
+        let slots = if fault.region == 0 {
+            [slot(fault.pid, fault.address >> LARGE), slot(fault.pid, fault.address >> SMALL)]
+        } else {
+            [slot(fault.pid, fault.region); 2]
+        };
+        for kept in slots.map(|slot| &hot.kept[slot]) {
+            let near = fault.address.wrapping_sub(kept.place.start) < kept.place.len;
+            if near && kept.pid == fault.pid && kept.epoch == hot.epoch {
+                hot.place = kept.place;
+                return;
+            }
+        }
+        hot.place = self.world.find(fault);
+        let slot = slots[usize::from(hot.place.len < 1 << LARGE)];
+        hot.kept[slot] = Kept { place: hot.place, pid: fault.pid, epoch: hot.epoch };
     }
 
     #[inline(never)]

@@ -344,11 +344,13 @@ impl World {
         let process = self.process(fault.pid);
         let space = &mut self.processes[process as usize].space;
         let address = fault.address;
-        let found = match space.at(address) {
+        let found = if fault.region == 0 {
+            space.at(address)
+        } else {
             // The kernel side's word goes before what was described: a
             // description may have been lost.
-            Some((start, _)) if fault.region != 0 && fault.region != start => None,
-            found => found,
+            let mapping = space.starting(fault.region).filter(|mapping| address < mapping.end);
+            mapping.map(|mapping| (fault.region, mapping))
         };
         if let Some((start, mapping)) = found {
             return place(start, mapping);
