@@ -1,9 +1,6 @@
 //! Sending: a finished fault to its ring or spill table, a rare record to its own.
 
-use core::{
-    mem::{MaybeUninit, size_of},
-    sync::atomic::{Ordering, compiler_fence},
-};
+use core::{arch::asm, mem::size_of};
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -104,12 +101,10 @@ fn send(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
         };
         let slot = cpu * config!(ring_stride) + base + (head as u32 & mask);
         if let Some(slot) = RINGS.get_ptr_mut(slot) {
-            // SAFETY: the slot is ours until `head` moves past it. The fence
-            // keeps the compiler from moving the stores below that of `head`;
-            // x86 keeps the order of stores by itself.
+            // SAFETY: the slot is ours until `head` moves past it.
             unsafe {
                 slot.write(*fault);
-                compiler_fence(Ordering::Release);
+                publish();
                 core::ptr::write_volatile(&raw mut (*cursor).head, head + 1);
             }
             thread.emitted += 1;
@@ -126,6 +121,15 @@ fn send(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
     } else {
         thread.lost += 1;
     }
+}
+
+/// Keeps the compiler from moving a store that tells of data above the data;
+/// x86 keeps the order of stores by itself. (`compiler_fence` does the same, but
+/// LLVM has no such thing for BPF.)
+#[inline(always)]
+fn publish() {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("") };
 }
 
 /// Folds a fault into the spill table. False where that has no room either.
@@ -191,7 +195,7 @@ fn fold(slot: &mut Spill, fault: &Fault) -> bool {
         *bucket += 1;
     }
     // Last, so that a reader never sees a count without its common part.
-    compiler_fence(Ordering::Release);
+    publish();
     slot.count += 1;
     true
 }
@@ -244,7 +248,7 @@ pub(crate) fn header<T>(tag: u16, ids: Ids, time: u64) -> Header {
         tag,
         // SAFETY: no arguments.
         cpu: unsafe { bpf_get_smp_processor_id() } as u16,
-        len: size_of::<MaybeUninit<T>>() as u32,
+        len: size_of::<T>() as u32,
         time,
         pid: ids.pid,
         tid: ids.tid,
