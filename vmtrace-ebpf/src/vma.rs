@@ -92,7 +92,7 @@ pub(crate) fn touch<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
     if let Some(known) = KNOWN.get_ptr_mut((signature >> 40) as u32 & (KNOWN_REGIONS - 1)) {
         // SAFETY: whole-word accesses; a race costs a second description.
         unsafe {
-            if *known != signature && describe(ids, vma, start, end, file, nature) {
+            if *known != signature && describe(ids.pid, ids.tid, vma, nature) {
                 *known = signature;
             }
         }
@@ -119,15 +119,20 @@ fn mix(a: u64, b: u64) -> u64 {
 }
 
 /// Sends a region's description. False where its ring had no room.
+///
+/// Not inlined: it is long and rare. BPF passes five arguments at most.
 #[inline(never)]
-fn describe(ids: Ids, vma: u64, start: u64, end: u64, file: u64, nature: u16) -> bool {
+fn describe(pid: u32, tid: u32, vma: u64, nature: u16) -> bool {
+    let start: u64 = probe(vma, at!(vma_start));
+    let end: u64 = probe(vma, at!(vma_end));
+    let file: u64 = probe(vma, at!(vma_file));
     let Some(mut entry) = emit::reserve::<Region>() else {
         return false;
     };
     let region = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Region.
     unsafe {
-        (*region).header = emit::header::<Region>(tag::REGION, ids, bpf_ktime_get_ns());
+        (*region).header = emit::header::<Region>(tag::REGION, Ids { pid, tid }, bpf_ktime_get_ns());
         (*region).start = start;
         (*region).end = end;
         (*region).offset = probe::<u64>(vma, at!(vma_offset)) << 12;
