@@ -1,6 +1,12 @@
 //! vmtrace: which page faults a Linux process takes, of which kind, how long
 //! each took, and where in its address space.
 
+pub mod classify;
 pub mod cli;
+pub mod decode;
+pub mod fault;
 pub mod preface;
 pub mod stream;
+#[doc(hidden)]
+pub mod synthetic;
+pub mod term;
