@@ -6,7 +6,9 @@ pub mod cli;
 pub mod decode;
 pub mod fault;
 pub mod preface;
+pub mod probe;
 pub mod stream;
+pub mod sys;
 #[doc(hidden)]
 pub mod synthetic;
 pub mod term;

@@ -5,6 +5,5 @@
 
 pub mod clock;
 pub mod held;
-pub mod perf;
 pub mod pod;
 pub mod shared;
