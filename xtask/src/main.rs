@@ -1,3 +1,36 @@
 //! vmtrace's chores: build, run, test, boot a kernel.
 
-fn main() {}
+mod debian;
+mod ebpf;
+mod place;
+mod process;
+mod say;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// vmtrace's chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+enum Verb {
+    /// Rebuild the eBPF object that is committed beside its source.
+    Ebpf(ebpf::Options),
+}
+
+fn main() -> ExitCode {
+    match run(&Verb::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            say::note!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Ebpf(options) => ebpf::run(options)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
