@@ -103,14 +103,29 @@ fn flags(linker: &Path) -> Result<OsString> {
         "-Clink-arg=--btf".into(),
         concat("-Clinker=", linker, ""),
     ];
-    if let Some(home) = place::cargo_home() {
-        flags.push(concat("--remap-path-prefix=", &home, "=/cargo"));
+    for registry in registries()? {
+        flags.push(concat("--remap-path-prefix=", &registry, "=/crates"));
     }
     flags.push(concat("--remap-path-prefix=", &place::root()?, "=/vmtrace"));
     for path in sysroot::library_paths()? {
         flags.push(concat("--remap-path-prefix=", &path, "=/rust"));
     }
     Ok(flags.join(&OsString::from("\u{1f}")))
+}
+
+/// Where cargo unpacks crates: one directory a registry, named by a hash of
+/// the registry's address, which a mirror changes. It has to be there already.
+fn registries() -> Result<Vec<PathBuf>> {
+    let mut fetch = Command::new("cargo");
+    process::run(fetch.current_dir(place::root()?).args(["fetch", "--quiet", "--locked"]))?;
+    let Some(home) = place::cargo_home() else { return Ok(Vec::new()) };
+    let Ok(children) = std::fs::read_dir(home.join("registry/src")) else {
+        return Ok(Vec::new());
+    };
+    let mut found = children.map(|child| Ok(child?.path())).collect::<Result<Vec<_>>>()?;
+    // The order is part of cargo's fingerprint.
+    found.sort();
+    Ok(found)
 }
 
 fn concat(before: &str, path: &Path, after: &str) -> OsString {
