@@ -2,6 +2,7 @@
 
 mod debian;
 mod ebpf;
+mod kernel;
 mod place;
 mod process;
 mod say;
@@ -16,6 +17,8 @@ use clap::Parser;
 enum Verb {
     /// Rebuild the eBPF object that is committed beside its source.
     Ebpf(ebpf::Options),
+    /// Fetch the kernels that virtual machines boot, and list them.
+    Kernel(kernel::Options),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
 fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Ebpf(options) => ebpf::run(options)?,
+        Verb::Kernel(options) => kernel::run(options)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -28,9 +28,7 @@ pub(crate) fn read(command: &mut Command) -> Result<Vec<u8>> {
 
 /// As [`read`], with the standard input that the command was given.
 pub(crate) fn read_piped(command: &mut Command) -> Result<Vec<u8>> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot run `{}`", typed(command)))?;
+    let output = command.output().with_context(|| format!("cannot run `{}`", typed(command)))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("`{}` failed: {}: {}", typed(command), output.status, said.trim());

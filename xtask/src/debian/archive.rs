@@ -22,7 +22,8 @@ const FRESH: Duration = Duration::from_hours(24);
 pub(crate) fn packages(suite: &str, wanted: impl Fn(&str) -> bool) -> Result<Vec<Package>> {
     let file = place::cache("debian")?.join(format!("{suite}.Packages.xz"));
     if !is_fresh(&file) {
-        let url = format!("{MIRROR}/{}/dists/{suite}/main/binary-amd64/Packages.xz", archive(suite));
+        let url =
+            format!("{MIRROR}/{}/dists/{suite}/main/binary-amd64/Packages.xz", archive(suite));
         note!("fetching the index of Debian's {suite}");
         if let Err(error) = download(&url, &file) {
             if !file.is_file() {

@@ -8,9 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use crate::place;
 use crate::process;
 
-/// Unpacks the members whose paths match `patterns` (tar's wildcards; all of
-/// them when empty) below `target`.
-pub(crate) fn unpack(deb: &Path, target: &Path, patterns: &[String]) -> Result<()> {
+/// Unpacks the named members (all of them when none is named) below `target`.
+pub(crate) fn unpack(deb: &Path, target: &Path, members: &[String]) -> Result<()> {
     place::make_dir(target)?;
     let mut reader = data(deb)?
         .stdout(Stdio::piped())
@@ -18,9 +17,12 @@ pub(crate) fn unpack(deb: &Path, target: &Path, patterns: &[String]) -> Result<(
         .with_context(|| format!("cannot read {}", deb.display()))?;
     let Some(stream) = reader.stdout.take() else { bail!("no pipe from the package") };
     let mut tar = Command::new("tar");
-    tar.args(["--extract", "--no-same-owner", "--wildcards", "--directory"]).arg(target);
-    tar.arg("--").args(patterns).stdin(stream);
+    tar.args(["--extract", "--no-same-owner", "--directory"]).arg(target);
+    tar.arg("--").args(members).stdin(stream);
     let unpacked = process::run(&mut tar);
+    // Our end of the pipe goes with the command: a reader that still writes
+    // into it would never end.
+    drop(tar);
     let read = reader.wait().context("cannot wait for the package's reader")?;
     unpacked.with_context(|| format!("cannot unpack {}", deb.display()))?;
     if !read.success() {
@@ -33,7 +35,9 @@ pub(crate) fn unpack(deb: &Path, target: &Path, patterns: &[String]) -> Result<(
 pub(crate) fn list(deb: &Path) -> Result<Vec<String>> {
     let mut reader = data(deb)?.stdout(Stdio::piped()).spawn()?;
     let Some(stream) = reader.stdout.take() else { bail!("no pipe from the package") };
-    let listed = process::read_piped(Command::new("tar").arg("--list").stdin(stream));
+    let mut tar = Command::new("tar");
+    let listed = process::read_piped(tar.arg("--list").stdin(stream));
+    drop(tar);
     reader.wait().context("cannot wait for the package's reader")?;
     let listed = listed.with_context(|| format!("cannot list {}", deb.display()))?;
     Ok(String::from_utf8_lossy(&listed).lines().map(str::to_owned).collect())

@@ -80,11 +80,8 @@ fn link(target: &Path, link: &Path) -> Result<()> {
 
 fn write_wrapper(wrapper: &Path, real: &Path, sysroot: &Path) -> Result<()> {
     let rustc = real.join("bin/rustc");
-    let script = format!(
-        "#!/bin/sh\nexec '{}' --sysroot '{}' \"$@\"\n",
-        rustc.display(),
-        sysroot.display()
-    );
+    let script =
+        format!("#!/bin/sh\nexec '{}' --sysroot '{}' \"$@\"\n", rustc.display(), sysroot.display());
     // Written only when it changes: cargo rebuilds everything for a new rustc.
     if std::fs::read_to_string(wrapper).is_ok_and(|old| old == script) {
         return Ok(());
