@@ -1,11 +1,13 @@
 //! vmtrace's chores: build, run, test, boot a kernel.
 
+mod build;
 mod debian;
 mod ebpf;
 mod kernel;
 mod place;
 mod process;
 mod say;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -19,6 +21,8 @@ enum Verb {
     Ebpf(ebpf::Options),
     /// Fetch the kernels that virtual machines boot, and list them.
     Kernel(kernel::Options),
+    /// Boot a kernel and run a command in it.
+    Vm(vm::Options),
 }
 
 fn main() -> ExitCode {
@@ -35,6 +39,7 @@ fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Ebpf(options) => ebpf::run(options)?,
         Verb::Kernel(options) => kernel::run(options)?,
+        Verb::Vm(options) => return vm::run(options),
     }
     Ok(ExitCode::SUCCESS)
 }
