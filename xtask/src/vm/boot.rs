@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::console;
+use super::disk;
 use super::image::{self, Content};
 use super::machine::{Files, Machine};
 use crate::kernel::Kernel;
@@ -72,10 +73,7 @@ pub(crate) fn boot(guest: &Guest<'_>) -> Result<Outcome> {
         .with_context(|| format!("cannot run `{}`", process::typed(&qemu)))?;
     let outcome = follow(child, guest, &files)?;
     if let Some(out) = guest.out {
-        place::make_dir(out)?;
-        let mut tar = Command::new("tar");
-        tar.args(["--extract", "--no-same-owner", "--file"]).arg(&files.mail).arg("-C").arg(out);
-        process::read(&mut tar).context("the command left nothing in the guest's /out")?;
+        collect(&files.disk, out)?;
     }
     Ok(outcome)
 }
@@ -83,9 +81,7 @@ pub(crate) fn boot(guest: &Guest<'_>) -> Result<Outcome> {
 fn prepare(guest: &Guest<'_>, dir: &Path) -> Result<Files> {
     let files = Files {
         image: guest.kernel.image(),
-        root: dir.join("root.img"),
-        mail: dir.join("mail.img"),
-        swap: guest.machine.swap.then(|| dir.join("swap.img")),
+        disk: dir.join("disk"),
         console: dir.join("console"),
         stdout: dir.join("stdout"),
         stderr: dir.join("stderr"),
@@ -97,19 +93,27 @@ fn prepare(guest: &Guest<'_>, dir: &Path) -> Result<Files> {
         swap: guest.machine.swap,
     };
     let stage = dir.join("stage");
-    image::make(&content, &stage, &files.root).context("cannot make the guest's disk")?;
+    disk::create(&files.disk)?;
+    image::make(&content, &stage, &files.disk).context("cannot make the guest's disk")?;
     std::fs::remove_dir_all(&stage).context("cannot clear the staging directory")?;
-    sparse(&files.mail, 256 << 20)?;
-    if let Some(swap) = &files.swap {
-        sparse(swap, 1 << 30)?;
-    }
     Ok(files)
 }
 
-fn sparse(file: &Path, size: u64) -> Result<()> {
-    File::create(file)
-        .and_then(|file| file.set_len(size))
-        .with_context(|| format!("cannot create {}", file.display()))
+/// Unpacks what the command left in the guest's `/out`.
+fn collect(image: &Path, out: &Path) -> Result<()> {
+    place::make_dir(out)?;
+    let mut tar = Command::new("tar");
+    tar.args(["--extract", "--no-same-owner", "-C"]).arg(out).stdin(Stdio::piped());
+    let mut child =
+        tar.spawn().with_context(|| format!("cannot run `{}`", process::typed(&tar)))?;
+    if let Some(mut pipe) = child.stdin.take() {
+        // tar stops at the archive's end and closes the pipe: no error of ours.
+        let _ = std::io::copy(&mut disk::mail(image)?, &mut pipe);
+    }
+    if !child.wait().context("cannot wait for tar")?.success() {
+        bail!("the command left nothing in the guest's /out");
+    }
+    Ok(())
 }
 
 /// Passes output on, watches the console, and ends a machine that is done for.
@@ -202,7 +206,15 @@ struct Scratch {
 
 impl Scratch {
     fn new() -> Result<Self> {
-        let dir = place::cache("vm")?.join(std::process::id().to_string());
+        let all = place::cache("vm")?;
+        for child in std::fs::read_dir(&all).context("cannot list .cache/vm")? {
+            let child = child?;
+            // Named after its process: one that was killed left it behind.
+            if !Path::new("/proc").join(child.file_name()).exists() {
+                std::fs::remove_dir_all(child.path()).ok();
+            }
+        }
+        let dir = all.join(std::process::id().to_string());
         std::fs::remove_dir_all(&dir).ok();
         place::make_dir(&dir)?;
         Ok(Self { dir })

@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn the_tail_is_the_end_without_noise() {
-        assert_eq!(tail("a\r\n\n\u{1b}b\nc\n", 2), "b\nc".replace('b', "b"));
+        assert_eq!(tail("a\r\n\n\u{1b}b\nc\n", 2), "b\nc");
         assert_eq!(tail("", 5), "");
     }
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::disk;
 use crate::debian::{archive, deb, version};
 use crate::kernel::Kernel;
 use crate::place;
@@ -17,9 +18,6 @@ use crate::process;
 /// Directories that a guest mounts on or writes to.
 const DIRS: [&str; 12] =
     ["bin", "sbin", "dev", "proc", "sys", "tmp", "run", "root", "out", "mnt", "etc/vm", "var/tmp"];
-
-/// Room for the tests' own files; the disk is sparse.
-const SIZE: &str = "1536M";
 
 /// What goes into a guest.
 #[derive(Debug)]
@@ -32,7 +30,7 @@ pub(super) struct Content<'a> {
     pub(super) swap: bool,
 }
 
-/// Makes the disk at `image`, with `stage` as scratch space.
+/// Writes the root of the disk at `image`, with `stage` as scratch space.
 pub(super) fn make(content: &Content<'_>, stage: &Path, image: &Path) -> Result<()> {
     for dir in DIRS {
         place::make_dir(&stage.join(dir))?;
@@ -68,7 +66,9 @@ fn format(stage: &Path, image: &Path) -> Result<()> {
     // Without a journal and with nothing left to initialise lazily, no kernel
     // thread works behind a test's back.
     mkfs.args(["-q", "-F", "-O", "^has_journal", "-N", "8192", "-m", "0"]);
-    mkfs.args(["-E", "lazy_itable_init=0,root_owner=0:0", "-d"]).arg(stage).arg(image).arg(SIZE);
+    let start = disk::ROOT.start;
+    mkfs.args(["-E", &format!("lazy_itable_init=0,root_owner=0:0,offset={start}")]);
+    mkfs.arg("-d").arg(stage).arg(image).arg(format!("{}k", disk::ROOT.size >> 10));
     process::read(&mut mkfs).map(drop)
 }
 

@@ -24,7 +24,7 @@ ulimit -c 0
 
 depmod 2>/dev/null
 if [ -e /etc/vm/swap ]; then
-    mkswap /dev/nvme0n3 >/dev/null && swapon /dev/nvme0n3
+    mkswap /dev/nvme0n1p3 >/dev/null && swapon /dev/nvme0n1p3
 fi
 
 echo "init: ready"
@@ -38,8 +38,8 @@ else
     status=$?
 fi
 
-# Files for the host travel on a raw disk.
-[ -z "$(ls -A /out)" ] || tar -cf /dev/nvme0n2 -C /out .
+# Files for the host travel on a raw partition.
+[ -z "$(ls -A /out)" ] || tar -cf /dev/nvme0n1p2 -C /out .
 sync
 # In one write and on a line of its own, whatever the kernel prints meanwhile.
 printf '\ninit: exit %d\n' "$status" > /dev/console

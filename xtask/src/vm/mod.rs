@@ -2,10 +2,11 @@
 
 mod boot;
 mod console;
+mod disk;
 mod image;
 mod machine;
 
-pub(crate) use boot::{Guest, Outcome, boot};
+pub(crate) use boot::{Guest, boot};
 pub(crate) use machine::Machine;
 
 use std::path::PathBuf;
