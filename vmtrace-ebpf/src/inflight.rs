@@ -67,6 +67,22 @@ pub(crate) fn account(thread: &mut Thread) {
     }
 }
 
+/// Whether the current task is where a fault may not be handled: it goes to its
+/// fix-up instead, and is no fault to the kernel's counters.
+#[inline(always)]
+pub(crate) fn is_atomic() -> bool {
+    if config!(task_btf) != 0 {
+        // SAFETY: no arguments; present where `task_btf` says so.
+        let task = unsafe { bpf_get_current_task_btf() } as u64;
+        Direct::u32(task, at!(task_pagefault_disabled)) != 0
+    } else {
+        // SAFETY: no arguments.
+        let task = unsafe { bpf_get_current_task() };
+        // The helper that reads it disables page faults itself meanwhile.
+        Helper::u32(task, at!(task_pagefault_disabled)) > 1
+    }
+}
+
 /// Leaves `marks` on the current thread's open fault, if it has one.
 #[inline(always)]
 pub(crate) fn mark(marks: u16) {

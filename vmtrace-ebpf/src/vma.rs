@@ -71,8 +71,9 @@ pub(crate) fn touch<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
     } else if R::u64(vma, at!(vma_ops)) == 0 {
         // Anonymous, /dev/zero mapped privately included. A name given with
         // prctl makes it another region.
-        if file == 0 && at!(vma_anon_name) != ABSENT {
-            identity = R::u64(vma, at!(vma_anon_name));
+        // (The verifier lets no pointer into arithmetic: the helper's is a number.)
+        if file == 0 && R::u64(vma, at!(vma_anon_name)) != 0 {
+            identity = probe(vma, at!(vma_anon_name));
         }
     } else if file == 0 {
         nature |= nature::FILE;
@@ -81,11 +82,11 @@ pub(crate) fn touch<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
         let superblock = R::u64(inode, at!(inode_super));
         let shmem = R::u64(superblock, at!(super_magic)) == TMPFS_MAGIC;
         nature |= if shmem { nature::SHMEM } else { nature::FILE };
-        // A file's number and even its inode's address come again when files
-        // are made and removed in a row; its generation does not.
-        identity = inode
-            ^ R::u64(inode, at!(inode_number)) << 20
-            ^ u64::from(R::u32(inode, at!(inode_generation)));
+        // A file's number comes again when files are made and removed in a row;
+        // its generation does not.
+        identity = R::u64(inode, at!(inode_number)) << 20
+            ^ u64::from(R::u32(inode, at!(inode_generation)))
+            ^ u64::from(R::u32(superblock, at!(super_device))) << 40;
     }
     let signature = mix(start ^ end.rotate_left(20), u64::from(ids.pid) << 32 | u64::from(thread.space))
         ^ mix(identity, u64::from(nature));

@@ -1,7 +1,6 @@
 //! A fault's beginning (the exception) and its end (`handle_mm_fault`'s return).
 
 use aya_ebpf::{
-    helpers::generated::bpf_get_current_task,
     macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
     programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
 };
@@ -41,9 +40,7 @@ pub(crate) fn fault_kernel(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     if let Some((_, thread)) = target::current() {
-        // SAFETY: no arguments.
-        let task = unsafe { bpf_get_current_task() };
-        if probe::<u32>(task, at!(task_pagefault_disabled)) != 0 {
+        if inflight::is_atomic() {
             count!(atomic);
             return 0;
         }
