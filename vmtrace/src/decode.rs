@@ -198,12 +198,12 @@ fn padded<T: Field>(bytes: &[u8]) -> Result<T, Malformed> {
     if bytes.len() < least || bytes.len() > size {
         return Err(Malformed::Size { tag: header(bytes)?.tag, have: bytes.len() });
     }
-    let mut whole = [0; 512];
+    let mut whole = [0; 1024];
     whole[..bytes.len()].copy_from_slice(bytes);
     exact(&whole[..size])
 }
 
-const _: () = assert!(size_of::<Region>() <= 512 && size_of::<Exec>() <= 512);
+const _: () = assert!(size_of::<Region>() <= 1024 && size_of::<Exec>() <= 1024);
 
 /// What is left to read.
 struct Reader<'a>(&'a [u8]);

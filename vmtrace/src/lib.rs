@@ -7,8 +7,11 @@ pub mod decode;
 pub mod fault;
 pub mod pipeline;
 pub mod preface;
+pub mod probe;
 pub mod region;
+pub mod report;
 pub mod stream;
+pub mod sys;
 #[doc(hidden)]
 pub mod synthetic;
 pub mod tally;
