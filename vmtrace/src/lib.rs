@@ -11,8 +11,8 @@ pub mod probe;
 pub mod region;
 pub mod report;
 pub mod stream;
-pub mod sys;
 #[doc(hidden)]
 pub mod synthetic;
+pub mod sys;
 pub mod tally;
 pub mod term;

@@ -44,7 +44,7 @@ pub(super) struct Hot {
     cell: u32,
     kind: Kind,
     epoch: u32,
-    kept: Box<[Kept; KEPT]>,
+    kept: Box<[Kept]>,
 }
 
 const NOWHERE: Place = Place { start: 0, len: 0, row: u32::MAX, nature: 0 };
@@ -58,7 +58,7 @@ impl Default for Hot {
             cell: 0,
             kind: Kind::Other,
             epoch: 1,
-            kept: Box::new([Kept { place: NOWHERE, pid: 0, epoch: 0 }; KEPT]),
+            kept: vec![Kept { place: NOWHERE, pid: 0, epoch: 0 }; KEPT].into(),
         }
     }
 }
@@ -191,7 +191,13 @@ impl<O: Observer> Pipeline<O> {
         match label {
             Label::Thread => self.thread_label(fault.tid),
             Label::Ip if fault.ip == 0 => "(no instruction)".to_owned(),
-            Label::Ip => self.world.locate(key.process, fault.ip),
+            Label::Ip => {
+                let process = self.world.processes().get(key.process as usize);
+                match process.and_then(|process| self.world.locate(process, fault.ip)) {
+                    Some((name, offset)) => format!("{name}+{offset:#x}"),
+                    None => format!("{:#x}", fault.ip),
+                }
+            }
             Label::Cgroup if key.value == 0 => "(unknown)".to_owned(),
             Label::Cgroup => format!("cgroup {}", key.value),
             Label::Cpu => cpu_key(&self.options, fault.cpu).1,

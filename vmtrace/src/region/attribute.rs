@@ -386,13 +386,11 @@ impl World {
         Place { start: fault.address, len: 0, row, nature }
     }
 
-    /// An address as a name and an offset in its file or mapping.
-    pub fn locate(&self, process: u32, address: u64) -> String {
-        let found = self.processes.get(process as usize).and_then(|state| state.space.at(address));
-        let Some((start, mapping)) = found else { return format!("{address:#x}") };
+    /// An address of a process as a name and an offset in its file or mapping.
+    pub fn locate<'a>(&'a self, process: &Process, address: u64) -> Option<(&'a str, u64)> {
+        let (start, mapping) = process.space.at(address)?;
         let name = self.text(self.rows[mapping.row as usize].name);
-        let offset = (address - start).wrapping_add(mapping.offset);
-        format!("{name}+{offset:#x}")
+        Some((name, (address - start).wrapping_add(mapping.offset)))
     }
 
     /// The process that has this id now, if it was met.

@@ -4,8 +4,10 @@
 //! write them down, so both always say the same. [`events`] writes faults one
 //! by one as they come, [`live`] redraws while a session runs.
 
+pub mod events;
 pub mod json;
 pub mod reasons;
 pub mod summary;
+pub mod text;
 
 pub use summary::Summary;

@@ -19,11 +19,11 @@ pub fn filters(options: &Options) -> Vec<String> {
     if options.kinds != Kinds::ALL {
         let kept = Kind::ALL.into_iter().filter(|&kind| options.kinds.contains(kind));
         let kept: Vec<_> = kept.map(Kind::name).collect();
-        words.push(format!("only {}", kept.join(", ")));
+        words.push(kept.join(", "));
     }
     if options.min_latency > 0 {
         let latency = crate::term::units::nanoseconds(options.min_latency);
-        words.push(format!("only faults of at least {latency}"));
+        words.push(format!("faults of at least {latency}"));
     }
     words
 }

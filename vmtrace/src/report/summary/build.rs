@@ -13,11 +13,11 @@ use crate::preface::Preface;
 use crate::region::names::permissions;
 use crate::region::{NameId, Row};
 use crate::report::reasons;
+use crate::tally::By;
 use crate::tally::account::Account;
 use crate::tally::cells::Cell;
 use crate::tally::keyed::Key;
 use crate::tally::latency::Distribution;
-use crate::tally::{By, latency};
 use vmtrace_common::evidence::nature;
 
 /// How much of a report to make.
@@ -132,9 +132,8 @@ impl Summary {
     pub fn of<O: Observer>(pipeline: &Pipeline<O>, preface: &Preface, limits: Limits) -> Self {
         let builder = Builder::new(pipeline, limits);
         let (sums, mut processes, processes_total) = builder.processes();
-        processes.sort_by_key(|process| {
-            (std::cmp::Reverse(process.classes.total_ns()), process.pid)
-        });
+        processes
+            .sort_by_key(|process| (std::cmp::Reverse(process.classes.total_ns()), process.pid));
         let classes = sums.classes();
         let mut account = Account::default();
         builder.accounts.iter().for_each(|of_one| account.add(of_one));
@@ -194,9 +193,14 @@ impl<'a, O: Observer> Builder<'a, O> {
     fn processes(&self) -> (Sums, Vec<ProcessSummary>, usize) {
         let groups: Vec<&[u32]> =
             self.rows.chunk_by(|a, b| self.process_of(*a) == self.process_of(*b)).collect();
-        let time = |rows: &[u32]| rows.iter().fold(0_u64, |sum, &row| sum.saturating_add(self.time_of(row)));
-        let mut order: Vec<(std::cmp::Reverse<u64>, usize)> =
-            groups.iter().enumerate().map(|(at, rows)| (std::cmp::Reverse(time(rows)), at)).collect();
+        let time = |rows: &[u32]| {
+            rows.iter().fold(0_u64, |sum, &row| sum.saturating_add(self.time_of(row)))
+        };
+        let mut order: Vec<(std::cmp::Reverse<u64>, usize)> = groups
+            .iter()
+            .enumerate()
+            .map(|(at, rows)| (std::cmp::Reverse(time(rows)), at))
+            .collect();
         order.sort_unstable();
         let shown: HashSet<usize> =
             order.iter().take(self.limits.processes).map(|&(_, at)| at).collect();
@@ -282,7 +286,18 @@ impl<'a, O: Observer> Builder<'a, O> {
         let by = self.pipeline.options().by;
         let groups = match by {
             By::Region => return None,
-            By::Process | By::File | By::Kind => self.grouped(by),
+            By::Process => self.grouped(|row, _| {
+                let process = &self.pipeline.world().processes()[row.process as usize];
+                let name = self.pipeline.world().text(process.comm).to_owned();
+                Named { name, pid: Some(process.pid), value: None }
+            }),
+            By::File => self.grouped(|row, _| {
+                let name = self.pipeline.world().text(row.name).to_owned();
+                Named { name, pid: None, value: None }
+            }),
+            By::Kind => {
+                self.grouped(|_, kind| Named { name: kind.to_string(), pid: None, value: None })
+            }
             By::Thread | By::Node | By::Cpu | By::Cgroup | By::Ip => self.keyed(),
         };
         let rows_total = groups.len();
@@ -295,23 +310,13 @@ impl<'a, O: Observer> Builder<'a, O> {
         Some(ByTable { key: by.name(), rows, rows_total })
     }
 
-    /// Rows of regions, grouped.
-    fn grouped(&self, by: By) -> Vec<(Named, Sums)> {
-        let world = self.pipeline.world();
+    /// Rows of regions, grouped by a name.
+    fn grouped(&self, named: impl Fn(&Row, Kind) -> Named) -> Vec<(Named, Sums)> {
         let mut groups: HashMap<Named, Sums> = HashMap::new();
         for &index in &self.rows {
-            let row = &world.rows()[index as usize];
+            let row = &self.pipeline.world().rows()[index as usize];
             for cell in self.cells(index) {
-                let named = match by {
-                    By::Process => {
-                        let process = &world.processes()[row.process as usize];
-                        let name = world.text(process.comm).to_owned();
-                        Named { name, pid: Some(process.pid), value: None }
-                    }
-                    By::Kind => Named { name: cell.kind.to_string(), pid: None, value: None },
-                    _ => Named { name: world.text(row.name).to_owned(), pid: None, value: None },
-                };
-                groups.entry(named).or_default().at(cell.kind).add(cell);
+                groups.entry(named(row, cell.kind)).or_default().at(cell.kind).add(cell);
             }
         }
         groups.into_iter().collect()
@@ -395,6 +400,3 @@ fn kill(story: &Story, preface: &Preface) -> OomKill {
         }),
     }
 }
-
-/// The octaves of a histogram are whole octaves of its buckets.
-const _: () = assert!(latency::BUCKETS.is_multiple_of(64));
