@@ -238,21 +238,37 @@ macro_rules! integers {
 
 integers! { u8 u16 u32 u64 i32 }
 
-impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
+impl<const N: usize> Field for [u8; N] {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
-        let mut items = [T::default(); N];
-        for item in &mut items {
-            *item = T::take(reader)?;
-        }
-        Some(items)
+        reader.array()
     }
 
     fn put(&self, into: &mut Vec<u8>) {
-        for item in self {
-            item.put(into);
-        }
+        into.extend_from_slice(self);
     }
 }
+
+macro_rules! arrays {
+    ($($integer:ty)*) => {
+        $(impl<const N: usize> Field for [$integer; N] {
+            fn take(reader: &mut Reader<'_>) -> Option<Self> {
+                let mut items = [0; N];
+                for item in &mut items {
+                    *item = Field::take(reader)?;
+                }
+                Some(items)
+            }
+
+            fn put(&self, into: &mut Vec<u8>) {
+                for item in self {
+                    item.put(into);
+                }
+            }
+        })*
+    };
+}
+
+arrays! { u32 u64 }
 
 macro_rules! records {
     ($($record:ident: $($field:ident)*;)*) => {
