@@ -46,6 +46,8 @@ pub fn region(pid: u32, start: u64, end: u64, nature: u16, path: &str) -> Region
         naming: if path.is_empty() { name::NONE } else { name::WHOLE },
         components: 0,
         special: name::PLAIN,
+        mount: 0,
+        reserved: 0,
         name_len: u32::try_from(path.len().min(PATH)).unwrap_or(0),
         name: fixed(path.as_bytes()),
     }
