@@ -13,7 +13,7 @@ use crate::say::note;
 const VERSION: &str = "0.10.3";
 
 /// Where the linker is or would be.
-pub(crate) fn path() -> Result<PathBuf> {
+pub(super) fn path() -> Result<PathBuf> {
     Ok(place::cache(&format!("bpf-linker-{VERSION}"))?.join("bin/bpf-linker"))
 }
 
