@@ -2,6 +2,7 @@
 
 mod lines;
 mod summary;
+mod support;
 
 use std::process::{Command, ExitCode};
 use std::time::Instant;
@@ -9,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::kernel::{self, Slot};
-use crate::say::note;
+use crate::say::{note, say};
 use crate::vm::{self, Guest, Machine};
 use crate::{build, ebpf, lint, place, process, root};
 use lines::Tally;
@@ -34,6 +35,9 @@ pub(crate) struct Options {
     /// A kernel that cannot be had is skipped and does not fail the run.
     #[arg(long)]
     allow_missing: bool,
+    /// Write docs/kernel-support.md from what the tests found.
+    #[arg(long)]
+    write_support: bool,
     /// Only real-kernel tests whose names contain one of these words.
     #[arg(long, value_name = "WORD")]
     only: Vec<String>,
@@ -52,8 +56,23 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let slots = kernel::select(options.vm.as_deref().unwrap_or_default())?;
         rows.extend(guests(&slots, options));
     }
+    tell_support(&rows, options.write_support)?;
     let sound = summary::print(&rows);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints what attaches where, and keeps it where that was asked for.
+fn tell_support(rows: &[Row], write: bool) -> Result<()> {
+    let kernels = rows.iter().filter(|row| !row.tally.facts.is_empty());
+    let kernels = kernels.map(|row| (row.place.as_str(), row.tally.facts.as_slice()));
+    let Some(page) = support::page(&kernels.collect::<Vec<_>>()) else { return Ok(()) };
+    say!("{page}");
+    if write {
+        let file = place::root()?.join("docs/kernel-support.md");
+        place::make_dir(file.parent().unwrap_or(&file))?;
+        std::fs::write(&file, page).context("cannot write docs/kernel-support.md")?;
+    }
+    Ok(())
 }
 
 /// What needs no kernel of any kind.
