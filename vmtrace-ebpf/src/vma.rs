@@ -88,8 +88,9 @@ pub(crate) fn touch<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
             ^ u64::from(R::u32(inode, at!(inode_generation)))
             ^ u64::from(R::u32(superblock, at!(super_device))) << 40;
     }
-    let signature = mix(start ^ end.rotate_left(20), u64::from(ids.pid) << 32 | u64::from(thread.space))
-        ^ mix(identity, u64::from(nature));
+    let signature =
+        mix(start ^ end.rotate_left(20), u64::from(ids.pid) << 32 | u64::from(thread.space))
+            ^ mix(identity, u64::from(nature));
     if let Some(known) = KNOWN.get_ptr_mut((signature >> 40) as u32 & (KNOWN_REGIONS - 1)) {
         // SAFETY: whole-word accesses; a race costs a second description.
         unsafe {
@@ -133,7 +134,8 @@ fn describe(pid: u32, tid: u32, vma: u64, nature: u16) -> bool {
     let region = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Region.
     unsafe {
-        (*region).header = emit::header::<Region>(tag::REGION, Ids { pid, tid }, bpf_ktime_get_ns());
+        (*region).header =
+            emit::header::<Region>(tag::REGION, Ids { pid, tid }, bpf_ktime_get_ns());
         (*region).start = start;
         (*region).end = end;
         (*region).offset = probe::<u64>(vma, at!(vma_offset)) << 12;
@@ -186,11 +188,8 @@ unsafe fn describe_anonymous(region: *mut Region, vma: u64) {
     }
     // SAFETY: NAME bytes fit in PATH.
     unsafe {
-        let len = text(
-            (&raw mut (*region).name).cast(),
-            NAME,
-            given + u64::from(at!(anon_name_text)),
-        );
+        let len =
+            text((&raw mut (*region).name).cast(), NAME, given + u64::from(at!(anon_name_text)));
         if len > 1 {
             (*region).naming = name::ANONYMOUS;
             (*region).name_len = len - 1;
@@ -275,4 +274,3 @@ unsafe fn describe_path(region: *mut Region, file: u64) {
         (*region).name_len = used;
     }
 }
-
