@@ -8,7 +8,7 @@ pub mod fault;
 pub mod preface;
 pub mod probe;
 pub mod stream;
-pub mod sys;
 #[doc(hidden)]
 pub mod synthetic;
+pub mod sys;
 pub mod term;

@@ -98,7 +98,8 @@ impl Session {
             return Err(obstacle.into());
         }
         options.target.check()?;
-        let online = aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
+        let online =
+            aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
         let cpus = online.iter().max().map_or(1, |last| last + 1);
         let layout = Layout::new(cpus, options.ring_size);
         let offsets = kernel_offsets()?;
@@ -219,7 +220,12 @@ impl Session {
 
     fn counters(&self, now: u64) -> Counters {
         let mut sum = Counters {
-            header: Header { tag: tag::COUNTERS, len: len_of::<Counters>(), time: now, ..Header::default() },
+            header: Header {
+                tag: tag::COUNTERS,
+                len: len_of::<Counters>(),
+                time: now,
+                ..Header::default()
+            },
             ..Counters::default()
         };
         if let Ok(values) = self.counters.get(&0, 0) {
@@ -306,12 +312,22 @@ fn choose(
 fn preface(backend: Backend, attempts: &[Attempt], target: &Target, cpus: u32) -> Preface {
     let degradations = attempts
         .iter()
-        .filter(|attempt| backend.programs().iter().chain(programs::BESIDE).chain(programs::LIFECYCLE)
-            .any(|p| p.name == attempt.program.name))
+        .filter(|attempt| {
+            backend
+                .programs()
+                .iter()
+                .chain(programs::BESIDE)
+                .chain(programs::LIFECYCLE)
+                .any(|p| p.name == attempt.program.name)
+        })
         .filter_map(|attempt| {
             let why = attempt.outcome.as_ref().err()?;
             let place = attempt.program.places.first()?;
-            Some(format!("{}: no {} on {place} ({why})", attempt.program.without?, attempt.program.hook.name()))
+            Some(format!(
+                "{}: no {} on {place} ({why})",
+                attempt.program.without?,
+                attempt.program.hook.name()
+            ))
         })
         .collect();
     Preface {
@@ -338,7 +354,14 @@ fn node_of(cpu: u32) -> u32 {
 
 fn totals(tid: u32, thread: &Thread, time: u64) -> Totals {
     Totals {
-        header: Header { tag: tag::TOTALS, cpu: 0, len: len_of::<Totals>(), time, pid: thread.pid, tid },
+        header: Header {
+            tag: tag::TOTALS,
+            cpu: 0,
+            len: len_of::<Totals>(),
+            time,
+            pid: thread.pid,
+            tid,
+        },
         min_flt: thread.min_last - thread.min_base,
         maj_flt: thread.maj_last - thread.maj_base,
         seen: thread.seen,
