@@ -104,6 +104,26 @@ pub fn rare(bytes: &[u8]) -> Result<Rare, Malformed> {
     }
 }
 
+impl Rare {
+    /// What it begins with.
+    pub const fn header(&self) -> &Header {
+        match self {
+            Self::Region(record) => &record.header,
+            Self::Task(record) => &record.header,
+            Self::Exec(record) => &record.header,
+            Self::Exit(record) | Self::Totals(record) => &record.header,
+            Self::Rename(record) => &record.header,
+            Self::Tlb(record) => &record.header,
+            Self::Victim(record) => &record.header,
+            Self::Oom(record) => &record.header,
+            Self::Spill(record) => &record.header,
+            Self::Cgroup(record) => &record.header,
+            Self::Counters(record) => &record.header,
+            Self::Doorbell(header) => header,
+        }
+    }
+}
+
 /// Reads a rare record's header alone.
 pub fn header(bytes: &[u8]) -> Result<Header, Malformed> {
     Header::take(&mut Reader(bytes)).ok_or(Malformed::Short(bytes.len()))
@@ -228,7 +248,9 @@ impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
     }
 
     fn put(&self, into: &mut Vec<u8>) {
-        self.iter().for_each(|item| item.put(into));
+        for item in self {
+            item.put(into);
+        }
     }
 }
 

@@ -5,10 +5,14 @@ pub mod classify;
 pub mod cli;
 pub mod decode;
 pub mod fault;
+pub mod pipeline;
 pub mod preface;
 pub mod probe;
+pub mod region;
+pub mod report;
 pub mod stream;
 #[doc(hidden)]
 pub mod synthetic;
 pub mod sys;
+pub mod tally;
 pub mod term;
