@@ -2,5 +2,6 @@
 //! each took, and where in its address space.
 
 pub mod cli;
+pub mod demo;
 pub mod preface;
 pub mod stream;

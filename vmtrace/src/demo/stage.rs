@@ -1,0 +1,401 @@
+//! Where a scenario plays: it says what it does, measures its accesses, and
+//! writes down what they should have been.
+//!
+//! A measured section must take the scenario's own faults and no others. So
+//! everything that the process has is touched before ("settled"), the output
+//! is written between the sections, and the process stays on one CPU.
+
+use std::fmt::Display;
+use std::io::{Read as _, Write as _};
+use std::path::PathBuf;
+use std::process;
+
+use anyhow::{Context as _, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::declare::{
+    Basis, Check, Count, Counter, Declaration, Expectation, Flushes, Kind, Origin, Victim,
+};
+use super::sys::process::{self as proc, Ended, Side, Usage};
+use super::sys::{Area, numa, signal};
+use super::witness;
+
+/// What a scenario was given by its parent, which puts it back afterwards.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Given {
+    /// A directory on a file system with a disk.
+    pub(super) scratch: Option<PathBuf>,
+    /// A memory cgroup to enter.
+    pub(super) group: Option<super::group::Group>,
+}
+
+/// One line from a scenario to its parent.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Message {
+    /// For people.
+    Say(String),
+    /// The last one.
+    Declare(Box<Declaration>),
+}
+
+/// Why a scenario cannot be played here, found out while playing it.
+#[derive(Debug)]
+pub(super) struct Skip(pub(super) String);
+
+impl Display for Skip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// What one measured section should have been: faults of a kind in an area.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Expect {
+    kind: Kind,
+    count: Count,
+    area: Area,
+    origin: Origin,
+    basis: Basis,
+    latency: Option<(u64, u64)>,
+}
+
+impl Expect {
+    /// By the program's own accesses, counted by the program.
+    pub(super) fn new(kind: Kind, count: Count, area: Area) -> Self {
+        Self { kind, count, area, origin: Origin::User, basis: Basis::Program, latency: None }
+    }
+
+    /// Exactly so many.
+    pub(super) fn exactly(kind: Kind, count: usize, area: Area) -> Self {
+        Self::new(kind, Count::Exactly(count as u64), area)
+    }
+
+    /// Somebody else touched.
+    pub(super) fn by(self, origin: Origin) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// The count is known from elsewhere.
+    pub(super) fn known(self, basis: Basis) -> Self {
+        Self { basis, ..self }
+    }
+
+    /// Each took at least and at most so long, in nanoseconds.
+    pub(super) fn lasting(self, least: u64, most: u64) -> Self {
+        Self { latency: Some((least, most)), ..self }
+    }
+}
+
+/// Whose faults they are.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Who {
+    pub(super) pid: u32,
+    pub(super) tid: u32,
+    /// Several threads of the process share the count.
+    pub(super) shared: bool,
+}
+
+impl Who {
+    /// This thread.
+    pub(super) fn me() -> Self {
+        Self { pid: process::id(), tid: proc::thread_id(), shared: false }
+    }
+
+    /// The only thread of a forked child.
+    pub(super) fn child(pid: i32) -> Self {
+        let pid = pid.cast_unsigned();
+        Self { pid, tid: pid, shared: false }
+    }
+}
+
+/// The stage.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) given: Given,
+    declaration: Declaration,
+    settled: Vec<(std::ops::Range<usize>, bool)>,
+    cpus: Vec<usize>,
+}
+
+impl Stage {
+    /// Prepares this process: from here on nothing but the scenario faults.
+    pub(super) fn new(scenario: &str, given: Given) -> anyhow::Result<Self> {
+        let cpus = proc::cpus()?;
+        proc::pin(*cpus.first().context("no CPU to run on")?).context("stay on one CPU")?;
+        proc::disable_huge_pages(true).context("turn huge pages off for this process")?;
+        // A kernel without NUMA has no policies and needs none.
+        let _ = numa::stay_local();
+        let mut declaration = Declaration::new(scenario);
+        declaration.pid = process::id();
+        declaration.expectations.reserve(64);
+        declaration.checks.reserve(64);
+        let mut stage = Self { given, declaration, settled: Vec::new(), cpus };
+        proc::settle_stack();
+        let readable = |line: &witness::Line| {
+            let private = line.permissions.starts_with('r') && line.permissions.ends_with('p');
+            private && !line.name.starts_with("[v") && !line.name.starts_with("/dev/")
+        };
+        let writable = |line: &witness::Line| line.permissions.as_bytes().get(1) == Some(&b'w');
+        let own = witness::maps()?.into_iter().filter(readable);
+        stage.settled = own.map(|line| (line.range.clone(), writable(&line))).collect();
+        stage.settle();
+        Ok(stage)
+    }
+
+    /// The CPUs that it may use; it stays on the first.
+    pub(super) fn cpus(&self) -> &[usize] {
+        &self.cpus
+    }
+
+    /// Touches all that the process had before the scenario, as after a fork,
+    /// which leaves it write-protected. Call it with one thread.
+    pub(super) fn settle(&self) {
+        proc::settle_stack();
+        for (range, writable) in &self.settled {
+            proc::settle(range.clone(), *writable);
+        }
+    }
+
+    /// Tells people what happens.
+    #[expect(clippy::unused_self, reason = "only a scenario on its stage has something to say")]
+    pub(super) fn say(&self, text: impl Display) -> anyhow::Result<()> {
+        send(&Message::Say(text.to_string()))
+    }
+
+    /// Does `work` and declares its faults.
+    pub(super) fn measure(
+        &mut self,
+        what: &str,
+        expected: &[Expect],
+        work: impl FnOnce(),
+    ) -> anyhow::Result<Usage> {
+        let caught = signal::caught().count;
+        let usage = watch(work)?;
+        let signals = signal::caught().count - caught;
+        self.account_with(Who::me(), what, expected, usage, signals)?;
+        Ok(usage)
+    }
+
+    /// Declares faults that were watched, by this thread or another.
+    pub(super) fn account(
+        &mut self,
+        who: Who,
+        what: &str,
+        expected: &[Expect],
+        usage: Usage,
+    ) -> anyhow::Result<()> {
+        self.account_with(who, what, expected, usage, 0)
+    }
+
+    fn account_with(
+        &mut self,
+        who: Who,
+        what: &str,
+        expected: &[Expect],
+        usage: Usage,
+        signals: u64,
+    ) -> anyhow::Result<()> {
+        let agrees = agrees(expected, usage);
+        let mut parts = Vec::new();
+        for one in expected {
+            parts.push(format!("{} {}", one.count, one.kind.name()));
+            self.declaration.expectations.push(Expectation {
+                pid: who.pid,
+                tid: (!who.shared).then_some(who.tid),
+                kind: one.kind,
+                count: one.count,
+                start: one.area.start() as u64,
+                end: one.area.end() as u64,
+                region: witness::region(one.area.start())?,
+                origin: one.origin,
+                basis: one.basis,
+                latency_ns: one.latency,
+            });
+        }
+        if parts.is_empty() {
+            parts.push("no fault".to_owned());
+        }
+        let caught = if signals == 0 { String::new() } else { format!(", {signals} signals") };
+        self.say(format_args!(
+            "  {what}: {}; the kernel counted {} minor, {} major{caught}: {}",
+            parts.join(" + "),
+            usage.minor,
+            usage.major,
+            if agrees { "agrees" } else { "DISAGREES" }
+        ))?;
+        self.declaration.checks.push(Check {
+            what: what.to_owned(),
+            pid: who.pid,
+            tid: who.tid,
+            min_flt: usage.minor,
+            maj_flt: usage.major,
+            signals,
+            agrees,
+        });
+        Ok(())
+    }
+
+    /// Declares TLB flushes of this thread.
+    pub(super) fn declare_flushes(&mut self, reason: u32, at_least: usize) {
+        let Who { pid, tid, .. } = Who::me();
+        self.declaration.tlb.push(Flushes { pid, tid, reason, at_least: at_least as u64 });
+    }
+
+    /// Declares an OOM kill.
+    pub(super) fn declare_victim(&mut self, pid: i32, cgroup: String) {
+        self.declaration.oom.push(Victim { pid: pid.cast_unsigned(), cgroup });
+    }
+
+    /// Forks a child that plays `part` and ends.
+    pub(super) fn fork(
+        &mut self,
+        part: impl FnOnce(&mut Child) -> anyhow::Result<()>,
+    ) -> anyhow::Result<Forked> {
+        let (results, mut send_result) = proc::pipe()?;
+        let (mut receive_go, go) = proc::pipe()?;
+        match proc::fork().context("fork")? {
+            Side::Child => {
+                // The parent's end, or the pipe would never break.
+                drop(go);
+                self.settle();
+                let mut child = Child { results: &mut send_result, go: &mut receive_go };
+                let played = part(&mut child);
+                proc::leave(i32::from(played.is_err()))
+            }
+            Side::Parent(pid) => {
+                self.settle();
+                Ok(Forked { pid, results, go: Some(go), ended: false })
+            }
+        }
+    }
+
+    /// The declaration, complete.
+    pub(super) fn end(self) -> anyhow::Result<Declaration> {
+        let wrong = self.declaration.checks.iter().find(|check| !check.agrees);
+        if let Some(check) = wrong {
+            anyhow::bail!(
+                "{}: the kernel counted {} minor and {} major faults, which is not what was done",
+                check.what,
+                check.min_flt,
+                check.maj_flt
+            );
+        }
+        Ok(self.declaration)
+    }
+}
+
+/// Does `work` between two looks at this thread's own counters.
+pub(super) fn watch(work: impl FnOnce()) -> anyhow::Result<Usage> {
+    let before = Usage::now()?;
+    work();
+    Ok(Usage::now()?.since(before))
+}
+
+/// Sends one line to the parent.
+pub(super) fn send(message: &Message) -> anyhow::Result<()> {
+    let mut line = serde_json::to_vec(message)?;
+    line.push(b'\n');
+    let mut output = std::io::stdout().lock();
+    output.write_all(&line).and_then(|()| output.flush()).context("write to standard output")
+}
+
+/// Whether the kernel's counts are what the kinds add up to.
+fn agrees(expected: &[Expect], usage: Usage) -> bool {
+    let sum = |counters: &[Counter], bound: fn(Count) -> u64| {
+        let counted = expected.iter().filter(|one| counters.contains(&one.kind.counter()));
+        counted.map(|one| bound(one.count)).fold(0, u64::saturating_add)
+    };
+    let within = |value: u64, counter: Counter| {
+        let either = [counter, Counter::Either];
+        (sum(&[counter], Count::low)..=sum(&either, Count::high)).contains(&value)
+    };
+    let all = [Counter::Minor, Counter::Major, Counter::Either];
+    let total = usage.minor + usage.major;
+    within(usage.minor, Counter::Minor)
+        && within(usage.major, Counter::Major)
+        && (sum(&all, Count::low)..=sum(&all, Count::high)).contains(&total)
+}
+
+/// The child's side of a fork.
+#[derive(Debug)]
+pub(super) struct Child<'a> {
+    results: &'a mut std::io::PipeWriter,
+    go: &'a mut std::io::PipeReader,
+}
+
+impl Child<'_> {
+    /// Does `work` and tells the parent what the kernel counted.
+    pub(super) fn measure(&mut self, work: impl FnOnce()) -> anyhow::Result<()> {
+        let usage = watch(work)?;
+        self.tell(usage)
+    }
+
+    /// Tells the parent two numbers.
+    pub(super) fn tell(&mut self, usage: Usage) -> anyhow::Result<()> {
+        let mut message = [0u8; 16];
+        message[..8].copy_from_slice(&usage.minor.to_ne_bytes());
+        message[8..].copy_from_slice(&usage.major.to_ne_bytes());
+        Ok(self.results.write_all(&message)?)
+    }
+
+    /// Waits until the parent says go on.
+    pub(super) fn wait(&mut self) -> anyhow::Result<()> {
+        Ok(self.go.read_exact(&mut [0])?)
+    }
+}
+
+/// The parent's side of a fork.
+#[derive(Debug)]
+pub(super) struct Forked {
+    pub(super) pid: i32,
+    results: std::io::PipeReader,
+    go: Option<std::io::PipeWriter>,
+    ended: bool,
+}
+
+impl Forked {
+    /// Waits for what the child's next [`Child::measure`] counted.
+    pub(super) fn usage(&mut self) -> anyhow::Result<Usage> {
+        let mut message = [0u8; 16];
+        self.results.read_exact(&mut message).context("the forked child gave up")?;
+        let number = |at: usize| {
+            let mut bytes = [0u8; 8];
+            bytes.copy_from_slice(&message[at..at + 8]);
+            u64::from_ne_bytes(bytes)
+        };
+        Ok(Usage { minor: number(0), major: number(8) })
+    }
+
+    /// Lets it go on.
+    pub(super) fn go(&mut self) -> anyhow::Result<()> {
+        let mut go = self.go.as_ref().context("the forked child has ended")?;
+        Ok(go.write_all(&[1])?)
+    }
+
+    /// Waits for its end, however it comes.
+    pub(super) fn ended(mut self) -> anyhow::Result<Ended> {
+        self.ended = true;
+        drop(self.go.take());
+        Ok(proc::wait(self.pid)?)
+    }
+
+    /// Waits for its end, which must be a good one.
+    pub(super) fn end(self) -> anyhow::Result<()> {
+        let ended = self.ended()?;
+        ensure!(ended.code == Some(0), "the forked child ended with {ended:?}");
+        Ok(())
+    }
+}
+
+impl Drop for Forked {
+    fn drop(&mut self) {
+        if !self.ended {
+            // It may be gone already, which is as good.
+            let _ = proc::kill(self.pid);
+            let _ = proc::wait(self.pid);
+        }
+    }
+}

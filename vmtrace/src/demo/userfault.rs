@@ -1,0 +1,67 @@
+//! userfaultfd: a pager in user space that takes its time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+
+use super::declare::Kind;
+use super::stage::{Expect, Stage, Who, watch};
+use super::sys::userfault::Pager;
+use super::sys::{Area, PAGE, touch};
+
+/// Pages for each delay.
+const PAGES: usize = 3;
+const DELAYS: [Duration; 3] =
+    [Duration::from_millis(1), Duration::from_millis(10), Duration::from_millis(100)];
+
+/// Serves each page after a known time.
+pub(super) fn late(stage: &mut Stage) -> anyhow::Result<()> {
+    let pager = Pager::open().context("userfaultfd")?;
+    let mut areas = Vec::new();
+    for _ in DELAYS {
+        let area = Area::anonymous(PAGES)?;
+        pager.register(area).context("register with userfaultfd")?;
+        areas.push(area);
+    }
+    let served = areas.clone();
+    let server = thread::spawn(move || serve(&pager, &served));
+    // The clock's own page is read here, not in the measured section.
+    let _ = Instant::now();
+    for (area, delay) in areas.into_iter().zip(DELAYS) {
+        stage.say(format_args!("I read three pages that my pager serves {delay:?} late."))?;
+        let mut longest = Duration::ZERO;
+        let usage = watch(|| {
+            for page in 0..PAGES {
+                let start = Instant::now();
+                touch::load(area.start() + page * PAGE);
+                longest = longest.max(start.elapsed());
+            }
+        })?;
+        let expected =
+            [Expect::exactly(Kind::Userfault, PAGES, area).lasting(nanos(delay)?, nanos(longest)?)];
+        stage.account(Who::me(), &format!("read three pages, {delay:?} each"), &expected, usage)?;
+    }
+    server.join().map_err(|_| anyhow::anyhow!("the pager panicked"))?
+}
+
+fn nanos(duration: Duration) -> anyhow::Result<u64> {
+    Ok(u64::try_from(duration.as_nanos())?)
+}
+
+fn serve(pager: &Pager, areas: &[Area]) -> anyhow::Result<()> {
+    let page = [7u8; PAGE];
+    for _ in 0..PAGES * DELAYS.len() {
+        let address = pager.wait().context("wait for a missing page")?;
+        let asked = Instant::now();
+        let index = areas.iter().position(|area| (area.start()..area.end()).contains(&address));
+        let delay = DELAYS[index.context("a page that nobody registered")?];
+        // Sleep for most of it, then watch the clock: a timer alone is too coarse for 2 %.
+        thread::sleep(delay.saturating_sub(Duration::from_micros(500)));
+        while asked.elapsed() < delay {
+            std::hint::spin_loop();
+        }
+        pager.serve(address, &page).context("serve a page")?;
+    }
+    Ok(())
+}
