@@ -7,6 +7,7 @@
 //! below is the only place that knows all of them.
 
 mod anon;
+pub mod compare;
 mod cow;
 pub mod declare;
 mod device;

@@ -123,6 +123,7 @@ pub(super) struct Stage {
 impl Stage {
     /// Prepares this process: from here on nothing but the scenario faults.
     pub(super) fn new(scenario: &str, given: Given) -> anyhow::Result<Self> {
+        Area::reserve(0).context("reserve address space")?;
         let cpus = proc::cpus()?;
         proc::pin(*cpus.first().context("no CPU to run on")?).context("stay on one CPU")?;
         proc::disable_huge_pages(true).context("turn huge pages off for this process")?;

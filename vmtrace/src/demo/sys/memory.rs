@@ -4,6 +4,8 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{HUGE, PAGE, checked, checked_long};
 
@@ -71,18 +73,14 @@ impl Area {
     /// It is aligned to a huge page and has another one free at either side,
     /// so that no neighbour is merged with what is put there.
     pub(crate) fn reserve(bytes: usize) -> io::Result<Self> {
-        let whole = bytes + 3 * HUGE;
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
-        // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
-        let at = unsafe { libc::mmap(ptr::null_mut(), whole, libc::PROT_NONE, flags, -1, 0) };
-        if at == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
+        let arena = arena()?;
+        let room = bytes.next_multiple_of(HUGE) + HUGE;
+        let start = arena.start + TAKEN.fetch_add(room, Ordering::Relaxed);
+        let area = Self { start, end: start + bytes };
+        if area.end > arena.end {
+            return Err(io::Error::other("the scenarios' address space is used up"));
         }
-        let start = (at.expose_provenance() + HUGE).next_multiple_of(HUGE);
-        // Unlike flags keep the kernel from merging the margin with what is put inside.
-        // SAFETY: the range is the mapping just made; the advice only concerns core dumps.
-        checked(unsafe { libc::madvise(at, whole, libc::MADV_DONTDUMP) })?;
-        Ok(Self { start, end: start + bytes })
+        Ok(area)
     }
 
     /// Maps memory of its own: `pages` small pages with these `mmap` arguments.
@@ -195,6 +193,30 @@ impl Area {
         };
         checked_long(result).map(drop)
     }
+}
+
+/// How much of the arena is taken.
+static TAKEN: AtomicUsize = AtomicUsize::new(HUGE);
+
+/// Address space for all areas, taken before anything else may have faulted
+/// there: memory that malloc gave back leaves its faults behind.
+fn arena() -> io::Result<Area> {
+    const SIZE: usize = 64 << 30;
+    static ARENA: OnceLock<Area> = OnceLock::new();
+    if let Some(arena) = ARENA.get() {
+        return Ok(*arena);
+    }
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: a new mapping at an address of the kernel's choice touches nothing that exists.
+    let at = unsafe { libc::mmap(ptr::null_mut(), SIZE, libc::PROT_NONE, flags, -1, 0) };
+    if at == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    // Unlike flags keep the kernel from merging the margins with what is put between them.
+    // SAFETY: the range is the mapping just made; the advice only concerns core dumps.
+    checked(unsafe { libc::madvise(at, SIZE, libc::MADV_DONTDUMP) })?;
+    let start = at.expose_provenance();
+    Ok(*ARENA.get_or_init(|| Area { start: start.next_multiple_of(HUGE), end: start + SIZE }))
 }
 
 /// A protection key of this process.
