@@ -2,6 +2,8 @@
 //! kernel's software events see in a declared range is declared, and the other
 //! way round.
 
+#![expect(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "what a test needs")]
+
 mod witness;
 
 use std::process::Command;
@@ -101,7 +103,10 @@ fn prose_ends_with_what_the_kernel_counted() {
     let output = Command::new(VMTRACE).args(["demo", "anon-read"]).output().expect("run vmtrace");
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success());
-    assert!(text.contains("256 anon-read; the kernel counted 256 minor, 0 major: agrees"), "{text}");
+    assert!(
+        text.contains("256 anon-read; the kernel counted 256 minor, 0 major: agrees"),
+        "{text}"
+    );
     assert!(text.contains("1 played, 0 skipped, 0 failed"), "{text}");
 }
 

@@ -57,7 +57,8 @@ pub(super) fn dontneed(stage: &mut Stage) -> anyhow::Result<()> {
 
 /// Given back with `MADV_FREE`.
 pub(super) fn free(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.say("I write 256 pages, mark them free, and write them again before anyone needs them.")?;
+    stage
+        .say("I write 256 pages, mark them free, and write them again before anyone needs them.")?;
     let area = Area::anonymous(PAGES)?;
     let expected = [Expect::exactly(Kind::AnonZero, PAGES, area)];
     stage.measure("write each page", &expected, || touch::write(area))?;
@@ -81,7 +82,7 @@ pub(super) fn overcommit(stage: &mut Stage) -> anyhow::Result<()> {
     stage.say(format_args!(
         "This machine has {} MiB. I allocate {} MiB with malloc and touch {} pages of it.",
         total >> 20,
-        CHUNKS * bytes >> 20,
+        (CHUNKS * bytes) >> 20,
         CHUNKS * TOUCHES
     ))?;
     for chunk in 1..=CHUNKS {

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::{bail, ensure};
 
 use super::declare::{Basis, Kind, Origin};
+use super::fork::Child;
 use super::stage::{Expect, Stage, Who, watch};
 use super::sys::process::Usage;
 use super::sys::{Area, PAGE, touch};
@@ -109,21 +110,23 @@ pub(super) fn exec(stage: &mut Stage) -> anyhow::Result<()> {
 ///
 /// <https://elixir.bootlin.com/linux/v6.12/source/mm/internal.h> (`gup_must_unshare`)
 pub(super) fn unshare(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.say("I write 64 pages, fork, and read them through process_vm_readv, which pins them.")?;
+    stage
+        .say("I write 64 pages, fork, and read them through process_vm_readv, which pins them.")?;
     let area = written(stage, PAGES)?;
-    let child = stage.fork(|child| child.wait())?;
+    let child = stage.fork(Child::wait)?;
     let mut copy = vec![1u8; PAGES * PAGE];
     let before = witness::pagemap(area)?;
     let mut read = Ok(0);
     let usage = watch(|| read = area.pin_and_read(&mut copy))?;
     ensure!(read? == copy.len(), "process_vm_readv read less");
     let copied = moved_or(&before, area, usage)?;
-    let pinned = [Expect::exactly(Kind::CowUnshare, copied, area)
-        .by(Origin::Gup)
-        .known(Basis::Pagemap)];
+    let pinned =
+        [Expect::exactly(Kind::CowUnshare, copied, area).by(Origin::Gup).known(Basis::Pagemap)];
     match copied {
         0 => {
-            stage.say("This kernel pins shared pages as they are: nothing is copied (before 6.0).")?;
+            stage.say(
+                "This kernel pins shared pages as they are: nothing is copied (before 6.0).",
+            )?;
             stage.account(Who::me(), "pin and read", &[], usage)?;
         }
         PAGES => stage.account(Who::me(), "pin and read", &pinned, usage)?,

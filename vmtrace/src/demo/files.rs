@@ -91,7 +91,9 @@ pub(super) fn cold(stage: &mut Stage) -> anyhow::Result<()> {
 pub(super) fn sequential(stage: &mut Stage) -> anyhow::Result<()> {
     let pages = TOUCHES * window()?;
     let file = cached(stage, pages)?;
-    stage.say(format_args!("I drop my file from the page cache and read its {pages} pages in order."))?;
+    stage.say(format_args!(
+        "I drop my file from the page cache and read its {pages} pages in order."
+    ))?;
     let area = Area::file(file.as_fd(), pages, libc::MAP_PRIVATE, false)?;
     area.advise(libc::MADV_SEQUENTIAL)?;
     drop_from_cache(&file, area)?;
@@ -137,7 +139,8 @@ pub(super) fn read_call(stage: &mut Stage) -> anyhow::Result<()> {
     let buffer = Area::anonymous(TOUCHES)?;
     let expected = [Expect::exactly(Kind::AnonZero, TOUCHES, buffer).by(Origin::Kernel)];
     let mut read = Ok(0);
-    stage.measure("read() into fresh memory", &expected, || read = buffer.fill_from(file.as_fd()))?;
+    stage
+        .measure("read() into fresh memory", &expected, || read = buffer.fill_from(file.as_fd()))?;
     ensure!(read? == buffer.len(), "read() read less");
     let mut again = Ok(0);
     stage.measure("read() into the same memory", &[], || again = buffer.fill_from(file.as_fd()))?;

@@ -46,7 +46,8 @@ pub(super) fn mend(stage: &mut Stage) -> anyhow::Result<()> {
 
 /// A null pointer.
 pub(super) fn null(stage: &mut Stage) -> anyhow::Result<()> {
-    stage.say("I read through a null pointer, 16 times, each a page further, and catch SIGSEGV.")?;
+    stage
+        .say("I read through a null pointer, 16 times, each a page further, and catch SIGSEGV.")?;
     signal::catch(Remedy::Leave)?;
     let area = Area::null(TRIES);
     let expected = [Expect::exactly(Kind::Null, TRIES, area)];
@@ -81,7 +82,8 @@ pub(super) fn read_only(stage: &mut Stage) -> anyhow::Result<()> {
 /// Not executable.
 pub(super) fn execute(stage: &mut Stage) -> anyhow::Result<()> {
     const RET: u8 = 0xc3;
-    stage.say("I write an instruction into each of 16 data pages, jump there, and catch SIGSEGV.")?;
+    stage
+        .say("I write an instruction into each of 16 data pages, jump there, and catch SIGSEGV.")?;
     signal::catch(Remedy::Leave)?;
     let area = Area::anonymous(TRIES)?;
     let expected = [Expect::exactly(Kind::AnonZero, TRIES, area)];
@@ -139,8 +141,9 @@ pub(super) fn non_canonical(stage: &mut Stage) -> anyhow::Result<()> {
     stage.say("I read from an address between the two halves of the address space, 16 times.")?;
     signal::catch(Remedy::Leave)?;
     // The exception tells no address: an empty range.
-    let expected = [Expect::exactly(Kind::NonCanonical, TRIES, Area::null(0))
-        .by(super::declare::Origin::Trap)];
+    let expected =
+        [Expect::exactly(Kind::NonCanonical, TRIES, Area::null(0))
+            .by(super::declare::Origin::Trap)];
     stage.measure("read", &expected, || {
         for page in 0..TRIES {
             touch::load(NOWHERE + page * PAGE);
@@ -157,8 +160,8 @@ pub(super) fn efault(stage: &mut Stage) -> anyhow::Result<()> {
     let area = Area::anonymous(TRIES)?;
     area.unmap()?;
     let mut refused = 0;
-    let expected = [Expect::exactly(Kind::KernelEfault, TRIES, area)
-        .by(super::declare::Origin::Kernel)];
+    let expected =
+        [Expect::exactly(Kind::KernelEfault, TRIES, area).by(super::declare::Origin::Kernel)];
     stage.measure("getcpu with a bad pointer", &expected, || {
         for page in 0..TRIES {
             let result = process::store_through_kernel(area, page * PAGE);

@@ -12,6 +12,7 @@ mod cow;
 pub mod declare;
 mod device;
 mod files;
+mod fork;
 mod group;
 mod huge;
 mod hugetlb;
@@ -33,7 +34,10 @@ mod witness;
 
 pub use run::{Options, child, list, run};
 
-use need::Need::{self, *};
+use need::Need::{
+    self, Asked, Balancing, Cpus, Group, HugePages, Hugetlb, Keys, Nodes, Overcommit, Poison, Root,
+    Scratch, SwapFile, Userfaultfd, Zram, Zswap,
+};
 use stage::Stage;
 
 /// One scenario.

@@ -144,7 +144,10 @@ fn set_to(path: &'static str, old: &str, value: &str, undo: &mut Undo) -> anyhow
 
 fn nodes() -> anyhow::Result<()> {
     let memory = read("/sys/devices/system/node/has_memory").context("the kernel has no NUMA")?;
-    ensure!(memory.contains([',', '-']), "needs two NUMA nodes with memory, there is only {memory}");
+    ensure!(
+        memory.contains([',', '-']),
+        "needs two NUMA nodes with memory, there is only {memory}"
+    );
     Ok(())
 }
 

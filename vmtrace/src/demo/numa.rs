@@ -62,7 +62,8 @@ static STOP: AtomicBool = AtomicBool::new(false);
 /// Pages on their way.
 pub(super) fn migration(stage: &mut Stage) -> anyhow::Result<()> {
     const ENOUGH: u64 = 20;
-    stage.say("I write one page over and over while a second thread moves it between two nodes.")?;
+    stage
+        .say("I write one page over and over while a second thread moves it between two nodes.")?;
     let area = Area::anonymous(1)?;
     let expected = [Expect::exactly(Kind::AnonZero, 1, area)];
     stage.measure("write the page", &expected, || touch::write(area))?;

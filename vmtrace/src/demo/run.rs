@@ -82,7 +82,11 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
 /// Explains each scenario in two lines.
 pub fn list(output: &mut impl Write) -> io::Result<()> {
     for scenario in SCENARIOS {
-        writeln!(output, "{:<18} {}\n{:<18} {}", scenario.name, scenario.title, "", scenario.story)?;
+        writeln!(
+            output,
+            "{:<18} {}\n{:<18} {}",
+            scenario.name, scenario.title, "", scenario.story
+        )?;
     }
     Ok(())
 }
@@ -120,7 +124,8 @@ fn take_turn() -> anyhow::Result<Option<File>> {
     let Ok(file) = File::options().append(true).create(true).open(&path) else {
         return Ok(None);
     };
-    file.lock().with_context(|| format!("lock {} (descriptor {})", path.display(), file.as_raw_fd()))?;
+    file.lock()
+        .with_context(|| format!("lock {} (descriptor {})", path.display(), file.as_raw_fd()))?;
     Ok(Some(file))
 }
 

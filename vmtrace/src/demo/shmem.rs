@@ -60,9 +60,9 @@ pub(super) fn tmpfs(stage: &mut Stage) -> anyhow::Result<()> {
     stage.say("I make a file of 256 pages in /dev/shm, map it, and write to each.")?;
     let path = directory.join(format!("vmtrace-demo-{}", std::process::id()));
     let file = File::options().read(true).write(true).create_new(true).open(&path)?;
-    let area = file.set_len((PAGES * PAGE) as u64).and_then(|()| {
-        Area::file(file.as_fd(), PAGES, libc::MAP_SHARED, true)
-    });
+    let area = file
+        .set_len((PAGES * PAGE) as u64)
+        .and_then(|()| Area::file(file.as_fd(), PAGES, libc::MAP_SHARED, true));
     std::fs::remove_file(&path)?;
     write(stage, area?)
 }

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread::{self, JoinHandle};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 
 use super::declare::{Basis, Kind};
 use super::stage::{Expect, Skip, Stage, Who, watch};
@@ -38,7 +38,7 @@ pub(super) fn on_second_cpu<T: Send + 'static>(
 
 /// Waits for it.
 pub(super) fn join<T>(thread: JoinHandle<anyhow::Result<T>>) -> anyhow::Result<T> {
-    thread.join().map_err(|_| anyhow::anyhow!("the second thread panicked"))?
+    thread.join().unwrap_or_else(|_| bail!("the second thread panicked"))
 }
 
 fn touch_in_step(area: Area) {
@@ -79,7 +79,9 @@ pub(super) fn race(stage: &mut Stage) -> anyhow::Result<()> {
 /// (`flush_tlb_fix_spurious_fault`)
 pub(super) fn stale(stage: &mut Stage) -> anyhow::Result<()> {
     const PAGES: usize = 16;
-    stage.say("I write 16 pages; a fork makes them read-only, and its child ends. A second thread")?;
+    stage.say(
+        "I write 16 pages; a fork makes them read-only, and its child ends. A second thread",
+    )?;
     stage.say("reads them on its CPU, I write them on mine, then it writes them.")?;
     let cpus = stage.cpus().to_vec();
     let area = Area::anonymous(PAGES)?;

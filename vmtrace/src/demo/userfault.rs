@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 
 use super::declare::Kind;
+use super::spurious::join;
 use super::stage::{Expect, Stage, Who, watch};
 use super::sys::userfault::Pager;
 use super::sys::{Area, PAGE, touch};
@@ -25,7 +26,7 @@ pub(super) fn late(stage: &mut Stage) -> anyhow::Result<()> {
         areas.push(area);
     }
     let served = areas.clone();
-    let server = thread::spawn(move || serve(&pager, &served));
+    let paging = thread::spawn(move || serve(&pager, &served));
     // The clock's own page is read here, not in the measured section.
     let _ = Instant::now();
     for (area, delay) in areas.into_iter().zip(DELAYS) {
@@ -42,7 +43,7 @@ pub(super) fn late(stage: &mut Stage) -> anyhow::Result<()> {
             [Expect::exactly(Kind::Userfault, PAGES, area).lasting(nanos(delay)?, nanos(longest)?)];
         stage.account(Who::me(), &format!("read three pages, {delay:?} each"), &expected, usage)?;
     }
-    server.join().map_err(|_| anyhow::anyhow!("the pager panicked"))?
+    join(paging)
 }
 
 fn nanos(duration: Duration) -> anyhow::Result<u64> {

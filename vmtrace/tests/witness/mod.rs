@@ -2,7 +2,10 @@
 //! sample per fault with its address, over this process's children.
 //!
 //! <https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h>
-#![expect(unsafe_code, reason = "perf_event_open is a raw system call and its ring is shared memory")]
+#![expect(
+    unsafe_code,
+    reason = "perf_event_open is a raw system call and its ring is shared memory"
+)]
 
 use std::fs::File;
 use std::io;
@@ -12,7 +15,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Which of the kernel's three events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum Event {
     /// Every user-address fault, before it is handled.
     Any,
     /// A fault that was counted in `min_flt`.
@@ -23,10 +26,10 @@ pub enum Event {
 
 /// One fault.
 #[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    pub event: Event,
-    pub pid: u32,
-    pub address: u64,
+pub(crate) struct Sample {
+    pub(crate) event: Event,
+    pub(crate) pid: u32,
+    pub(crate) address: u64,
 }
 
 const EVENTS: [(Event, u64); 3] = [(Event::Any, 2), (Event::Minor, 5), (Event::Major, 6)];
@@ -54,11 +57,11 @@ struct Ring {
 }
 
 /// The events over all CPUs.
-pub struct Witness(Vec<Ring>);
+pub(crate) struct Witness(Vec<Ring>);
 
 impl Witness {
     /// Begins; processes started by this thread from now on are seen.
-    pub fn begin() -> io::Result<Self> {
+    pub(crate) fn begin() -> io::Result<Self> {
         let online = std::fs::read_to_string("/sys/devices/system/cpu/online")?;
         let last = online.trim().rsplit([',', '-']).next().unwrap_or("0");
         let last: i32 = last.parse().map_err(io::Error::other)?;
@@ -66,7 +69,7 @@ impl Witness {
     }
 
     /// All that was seen since the last time.
-    pub fn samples(&mut self) -> Vec<Sample> {
+    pub(crate) fn samples(&mut self) -> Vec<Sample> {
         self.0.iter_mut().flat_map(Ring::drain).collect()
     }
 }
@@ -83,9 +86,8 @@ fn open_event(cpu: i32, config: u64) -> io::Result<File> {
         0,
     ];
     // SAFETY: the attributes are a live `perf_event_attr` of the first published size.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), 0, cpu, -1, 8)
-    };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_perf_event_open, attributes.as_ptr(), 0, cpu, -1, 8) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -110,9 +112,8 @@ impl Ring {
         let first = events[0].as_raw_fd();
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice.
-        let start = unsafe {
-            libc::mmap(ptr::null_mut(), LENGTH, protection, libc::MAP_SHARED, first, 0)
-        };
+        let start =
+            unsafe { libc::mmap(ptr::null_mut(), LENGTH, protection, libc::MAP_SHARED, first, 0) };
         if start == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

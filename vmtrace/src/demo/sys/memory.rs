@@ -73,11 +73,11 @@ impl Area {
     /// It is aligned to a huge page and has another one free at either side,
     /// so that no neighbour is merged with what is put there.
     pub(crate) fn reserve(bytes: usize) -> io::Result<Self> {
-        let arena = arena()?;
+        let all = arena()?;
         let room = bytes.next_multiple_of(HUGE) + HUGE;
-        let start = arena.start + TAKEN.fetch_add(room, Ordering::Relaxed);
+        let start = all.start + TAKEN.fetch_add(room, Ordering::Relaxed);
         let area = Self { start, end: start + bytes };
-        if area.end > arena.end {
+        if area.end > all.end {
             return Err(io::Error::other("the scenarios' address space is used up"));
         }
         Ok(area)
@@ -167,21 +167,22 @@ impl Area {
 
     /// Copies its first bytes into `to` with `process_vm_readv`: a read-only pin.
     pub(crate) fn pin_and_read(self, to: &mut [u8]) -> io::Result<usize> {
-        let length = to.len().min(self.len());
-        let local = libc::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: length };
-        let remote = libc::iovec { iov_base: self.pointer(), iov_len: length };
+        let bytes = to.len().min(self.len());
+        let local = libc::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: bytes };
+        let remote = libc::iovec { iov_base: self.pointer(), iov_len: bytes };
         // SAFETY: `local` is a live, exclusively borrowed buffer of that length; the kernel
         // checks `remote` itself.
-        let read =
-            unsafe { libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0) };
-        usize::try_from(read).map_err(|_| io::Error::last_os_error())
+        let read = unsafe {
+            libc::process_vm_readv(libc::getpid(), &raw const local, 1, &raw const remote, 1, 0)
+        };
+        length(read)
     }
 
     /// Lets the kernel copy from a file into it with `pread`.
     pub(crate) fn fill_from(self, file: BorrowedFd<'_>) -> io::Result<usize> {
         // SAFETY: the area holds no Rust value; the kernel checks that it is writable.
         let read = unsafe { libc::pread(file.as_raw_fd(), self.pointer(), self.len(), 0) };
-        usize::try_from(read).map_err(|_| io::Error::last_os_error())
+        length(read)
     }
 
     /// Gives it a protection key.
@@ -193,6 +194,11 @@ impl Area {
         };
         checked_long(result).map(drop)
     }
+}
+
+/// A length, or the error that a negative one stands for.
+fn length(result: libc::ssize_t) -> io::Result<usize> {
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result.unsigned_abs()) }
 }
 
 /// How much of the arena is taken.

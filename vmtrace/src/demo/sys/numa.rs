@@ -29,11 +29,10 @@ pub(crate) fn balance() -> io::Result<()> {
 /// Has this process's next pages come from a node.
 pub(crate) fn prefer(node: u32) -> io::Result<()> {
     let mask: libc::c_ulong = 1 << node;
-    let bits = 8 * size_of::<libc::c_ulong>();
+    let bits = libc::c_ulong::BITS;
     // SAFETY: the mask is live and as long as is said.
-    let result = unsafe {
-        libc::syscall(libc::SYS_set_mempolicy, MPOL_PREFERRED, &raw const mask, bits)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_set_mempolicy, MPOL_PREFERRED, &raw const mask, bits) };
     checked_long(result).map(drop)
 }
 

@@ -1,6 +1,6 @@
 //! Processes and threads: fork, wait, what the kernel counted, where they run.
 
-use std::io::{self, PipeReader, PipeWriter};
+use std::io;
 use std::mem::{MaybeUninit, size_of, zeroed};
 
 use super::{Area, PAGE, checked, checked_long, touch};
@@ -35,10 +35,7 @@ impl Usage {
 
 impl From<libc::rusage> for Usage {
     fn from(usage: libc::rusage) -> Self {
-        Self {
-            minor: usage.ru_minflt.unsigned_abs(),
-            major: usage.ru_majflt.unsigned_abs(),
-        }
+        Self { minor: usage.ru_minflt.unsigned_abs(), major: usage.ru_majflt.unsigned_abs() }
     }
 }
 
@@ -173,6 +170,7 @@ pub(crate) fn store_through_kernel(area: Area, offset: usize) -> io::Result<()> 
 
 /// Touches the stack well below where anything measured will reach.
 #[inline(never)]
+#[expect(clippy::large_stack_arrays, reason = "to reach far down the stack is what it is for")]
 pub(crate) fn settle_stack() {
     let mut room = [0u8; 64 * PAGE];
     for page in room.chunks_mut(PAGE) {
@@ -191,9 +189,4 @@ pub(crate) fn settle(range: std::ops::Range<usize>, writable: bool) {
             touch::load(address);
         }
     }
-}
-
-/// A pipe, close-on-exec at both ends.
-pub(crate) fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
-    io::pipe()
 }

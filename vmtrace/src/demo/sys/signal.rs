@@ -66,8 +66,7 @@ pub(crate) struct Caught {
 pub(crate) fn catch(remedy: Remedy) -> io::Result<()> {
     let stack = Area::anonymous(STACK)?;
     super::touch::write(stack);
-    let alternative =
-        libc::stack_t { ss_sp: stack.pointer(), ss_flags: 0, ss_size: stack.len() };
+    let alternative = libc::stack_t { ss_sp: stack.pointer(), ss_flags: 0, ss_size: stack.len() };
     // SAFETY: the area is mapped for as long as the process lives and nothing else uses it.
     checked(unsafe { libc::sigaltstack(&raw const alternative, ptr::null_mut()) })?;
     REMEDY.store(if matches!(remedy, Remedy::Mend) { MEND } else { LEAVE }, Relaxed);
@@ -114,8 +113,8 @@ extern "C" fn on_fault(signal: i32, what: *mut libc::siginfo_t, saved: *mut libc
     unsafe {
         let registers = &mut (*saved.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
         let top = registers[libc::REG_RSP as usize];
-        registers[libc::REG_RIP as usize] =
-            *ptr::with_exposed_provenance::<i64>(top.cast_unsigned() as usize);
+        let slot = usize::try_from(top).unwrap_or(0);
+        registers[libc::REG_RIP as usize] = *ptr::with_exposed_provenance::<i64>(slot);
         registers[libc::REG_RSP as usize] = top + 8;
     }
 }

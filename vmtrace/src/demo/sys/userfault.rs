@@ -20,7 +20,7 @@ const UFFD_USER_MODE_ONLY: libc::c_int = 1;
 
 #[repr(C)]
 struct Api {
-    api: u64,
+    version: u64,
     features: u64,
     ioctls: u64,
 }
@@ -39,7 +39,7 @@ struct Copy {
     src: u64,
     len: u64,
     mode: u64,
-    copy: i64,
+    copied: i64,
 }
 
 /// A pager of this process.
@@ -59,7 +59,7 @@ impl Pager {
         let fd = i32::try_from(fd).map_err(io::Error::other)?;
         // SAFETY: the descriptor was just made and has no other owner.
         let pager = Self(unsafe { File::from_raw_fd(fd) });
-        let mut api = Api { api: API, features: 0, ioctls: 0 };
+        let mut api = Api { version: API, features: 0, ioctls: 0 };
         // SAFETY: UFFDIO_API reads and writes one `struct uffdio_api`.
         checked(unsafe { libc::ioctl(fd, UFFDIO_API, &raw mut api) })?;
         Ok(pager)
@@ -98,7 +98,7 @@ impl Pager {
             src: page.as_ptr().expose_provenance() as u64,
             len: PAGE as u64,
             mode: 0,
-            copy: 0,
+            copied: 0,
         };
         // SAFETY: UFFDIO_COPY reads and writes one `struct uffdio_copy`; it fills a missing
         // page of a registered area, which holds no Rust value.
