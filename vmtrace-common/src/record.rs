@@ -8,8 +8,8 @@ use core::mem::{offset_of, size_of};
 
 /// How long a `comm` is, with its terminating zero.
 pub const COMM: usize = 16;
-/// How much of a path a record carries.
-pub const PATH: usize = 256;
+/// How much of a path a record carries: twice the longest file name.
+pub const PATH: usize = 512;
 /// The kinds of TLB flush that the kernel knows.
 pub const TLB_REASONS: usize = 6;
 

@@ -1,7 +1,15 @@
 //! vmtrace: which page faults a Linux process takes, of which kind, how long
 //! each took, and where in its address space.
 
+pub mod classify;
 pub mod cli;
+pub mod decode;
 pub mod demo;
+pub mod fault;
 pub mod preface;
+pub mod probe;
 pub mod stream;
+pub mod sys;
+#[doc(hidden)]
+pub mod synthetic;
+pub mod term;

@@ -1,0 +1,3 @@
+//! vmtrace against a real kernel.
+
+fn main() {}

@@ -1,0 +1,9 @@
+//! The only room where `unsafe` is allowed on the user side: system calls that
+//! no crate wraps, memory shared with the kernel, and the promise that the wire
+//! types are plain bytes.
+#![expect(unsafe_code, reason = "each block says why it is sound; nothing outside this room may")]
+
+pub mod clock;
+pub mod held;
+pub mod pod;
+pub mod shared;
