@@ -12,10 +12,14 @@ use vmtrace::demo::compare::Place;
 use vmtrace::demo::declare::{Counter, Declaration, Expectation, Origin, Outcome};
 use witness::{Event, Sample, Witness};
 
-const VMTRACE: &str = env!("CARGO_BIN_EXE_vmtrace");
+/// The program: `VMTRACE` names another than the one just built, as in a guest.
+fn vmtrace() -> Command {
+    let named = std::env::var_os("VMTRACE");
+    Command::new(named.unwrap_or_else(|| env!("CARGO_BIN_EXE_vmtrace").into()))
+}
 
 fn play(scenario: &str) -> Declaration {
-    let output = Command::new(VMTRACE).args(["demo", "--format", "json", scenario]).output();
+    let output = vmtrace().args(["demo", "--format", "json", scenario]).output();
     let output = output.expect("run vmtrace");
     let text = String::from_utf8(output.stdout).expect("JSON is text");
     let mut lines = text.lines();
@@ -27,7 +31,7 @@ fn play(scenario: &str) -> Declaration {
 }
 
 fn names() -> Vec<String> {
-    let output = Command::new(VMTRACE).args(["demo", "--list"]).output().expect("run vmtrace");
+    let output = vmtrace().args(["demo", "--list"]).output().expect("run vmtrace");
     let text = String::from_utf8(output.stdout).expect("text");
     let first = text.lines().filter(|line| !line.starts_with(' '));
     first.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
@@ -44,14 +48,13 @@ fn complaints(place: &Place<'_>, samples: &[Sample]) -> Vec<String> {
         let here = |one: &&Sample| one.event == event && place.holds(one.pid, one.address);
         samples.iter().filter(here).count() as u64
     };
-    let is = |one: &Expectation, counter| witnessed(one) && one.kind.counter() == counter;
+    let is = |one: &Expectation, counter| witnessed(one) && Counter::of(one.kind) == Some(counter);
     let minor = place.bounds(|one| is(one, Counter::Minor));
     let major = place.bounds(|one| is(one, Counter::Major));
-    let either = place.bounds(|one| is(one, Counter::Either));
     let any = place.bounds(witnessed);
     let checks = [
-        ("minor", counted(Event::Minor), minor.0, minor.1.saturating_add(either.1)),
-        ("major", counted(Event::Major), major.0, major.1.saturating_add(either.1)),
+        ("minor", counted(Event::Minor), minor.0, minor.1),
+        ("major", counted(Event::Major), major.0, major.1),
         ("page", counted(Event::Any), any.0, any.1),
     ];
     let wrong = checks.into_iter().filter(|&(_, seen, low, high)| seen < low || seen > high);
@@ -100,7 +103,7 @@ fn a_scenario_is_played_in_a_process_of_its_own() {
 
 #[test]
 fn prose_ends_with_what_the_kernel_counted() {
-    let output = Command::new(VMTRACE).args(["demo", "anon-read"]).output().expect("run vmtrace");
+    let output = vmtrace().args(["demo", "anon-read"]).output().expect("run vmtrace");
     let text = String::from_utf8(output.stdout).expect("text");
     assert!(output.status.success());
     assert!(
@@ -114,8 +117,7 @@ fn prose_ends_with_what_the_kernel_counted() {
 fn declarations_are_appended_to_a_file() {
     let path = std::env::temp_dir().join(format!("vmtrace-declare-{}", std::process::id()));
     for scenario in ["null", "unmapped"] {
-        let status =
-            Command::new(VMTRACE).args(["demo", scenario, "--declare"]).arg(&path).output();
+        let status = vmtrace().args(["demo", scenario, "--declare"]).arg(&path).output();
         assert!(status.expect("run vmtrace").status.success());
     }
     let text = std::fs::read_to_string(&path).expect("the file");
@@ -129,7 +131,7 @@ fn declarations_are_appended_to_a_file() {
 
 #[test]
 fn an_unknown_scenario_is_a_usage_error() {
-    let output = Command::new(VMTRACE).args(["demo", "nonsense"]).output().expect("run vmtrace");
+    let output = vmtrace().args(["demo", "nonsense"]).output().expect("run vmtrace");
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("vmtrace demo --list"));
 }

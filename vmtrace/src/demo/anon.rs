@@ -2,10 +2,11 @@
 
 use anyhow::Context as _;
 
-use super::declare::{Basis, Kind};
+use super::declare::Basis;
 use super::stage::{Expect, Stage};
 use super::sys::{Area, PAGE, memory, touch};
 use super::witness;
+use crate::fault::Kind;
 
 const PAGES: usize = 256;
 

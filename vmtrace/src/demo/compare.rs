@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::declare::{Declaration, Expectation, Kind};
+use super::declare::{Declaration, Expectation};
+use crate::fault::Kind;
 
 /// One fault as somebody saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

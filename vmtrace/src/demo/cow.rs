@@ -6,12 +6,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{bail, ensure};
 
-use super::declare::{Basis, Kind, Origin};
+use super::declare::{Basis, Origin};
 use super::fork::Child;
 use super::stage::{Expect, Stage, Who, watch};
 use super::sys::process::Usage;
 use super::sys::{Area, PAGE, touch};
 use super::witness::{self, Entry};
+use crate::fault::Kind;
 
 const PAGES: usize = 64;
 

@@ -2,10 +2,10 @@
 
 use anyhow::Context as _;
 
-use super::declare::Kind;
 use super::stage::{Expect, Skip, Stage};
 use super::sys::{Area, touch};
 use super::witness;
+use crate::fault::Kind;
 
 /// The kernel's clock page.
 ///

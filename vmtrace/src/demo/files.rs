@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use super::declare::{Basis, Kind, Origin};
+use super::declare::{Basis, Origin};
 use super::stage::{Expect, Skip, Stage, Who, watch};
 use super::sys::{Area, PAGE, swap, touch};
 use super::witness;
+use crate::fault::Kind;
 
 /// How many pages a scenario touches, one in each window.
 const TOUCHES: usize = 64;

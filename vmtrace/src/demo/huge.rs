@@ -1,9 +1,10 @@
 //! Transparent huge pages: allocated, shared as zeroes, broken up, copied.
 
-use super::declare::{Basis, Kind};
+use super::declare::Basis;
 use super::stage::{Expect, Skip, Stage, Who, watch};
 use super::sys::{Area, HUGE, PAGE, process, touch};
 use super::witness;
+use crate::fault::Kind;
 
 /// Small pages in a huge one.
 const SMALL: usize = HUGE / PAGE;

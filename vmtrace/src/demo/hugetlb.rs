@@ -1,8 +1,8 @@
 //! Pages from the hugetlb pool.
 
-use super::declare::Kind;
 use super::stage::{Expect, Stage, Who};
 use super::sys::{Area, HUGE, PAGE, touch};
+use crate::fault::Kind;
 
 const SMALL: usize = HUGE / PAGE;
 const PAGES: usize = 2;

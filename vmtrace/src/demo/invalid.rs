@@ -5,11 +5,11 @@ use std::os::fd::AsFd as _;
 
 use anyhow::ensure;
 
-use super::declare::Kind;
 use super::stage::{Expect, Stage};
 use super::sys::memory::Key;
 use super::sys::signal::{self, Remedy, code};
 use super::sys::{Area, PAGE, process, swap, touch};
+use crate::fault::Kind;
 
 const TRIES: usize = 16;
 

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use super::declare::{Basis, Count, Kind};
+use super::declare::{Basis, Count};
 use super::spurious::{join, on_second_cpu};
 use super::stage::{Expect, Skip, Stage, Who};
 use super::sys::process::Usage;
 use super::sys::{Area, numa, touch};
+use crate::fault::Kind;
 
 /// How long to wait for something that the kernel does in its own time.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -4,9 +4,10 @@
 //! thread's counters rise and no perf event fires.
 //! <https://elixir.bootlin.com/linux/v6.12/source/mm/gup.c>
 
-use super::declare::{Kind, Origin};
+use super::declare::Origin;
 use super::stage::{Expect, Stage};
 use super::sys::{Area, PAGE};
+use crate::fault::Kind;
 
 const PAGES: usize = 256;
 

@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use super::declare::{Basis, Count, Kind};
+use super::declare::{Basis, Count};
 use super::group::Group;
 use super::stage::{Expect, Skip, Stage, Who, watch};
 use super::sys::process::Usage;
 use super::sys::{Area, touch};
+use crate::fault::Kind;
 
 const MIB: usize = 1 << 20;
 /// Pages in one.

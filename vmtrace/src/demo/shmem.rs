@@ -4,10 +4,10 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 
-use super::declare::Kind;
 use super::files::window;
 use super::stage::{Expect, Skip, Stage, Who};
 use super::sys::{Area, PAGE, memory, swap, touch};
+use crate::fault::Kind;
 
 const PAGES: usize = 256;
 

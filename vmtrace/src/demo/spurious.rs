@@ -6,10 +6,11 @@ use std::thread::{self, JoinHandle};
 
 use anyhow::{Context as _, bail};
 
-use super::declare::{Basis, Kind};
+use super::declare::Basis;
 use super::stage::{Expect, Skip, Stage, Who, watch};
 use super::sys::process::{self, Usage};
 use super::sys::{Area, PAGE, touch};
+use crate::fault::Kind;
 
 /// How far each of the two threads has come.
 static ARRIVED: AtomicUsize = AtomicUsize::new(0);

@@ -2,12 +2,12 @@
 
 use anyhow::{Context as _, ensure};
 
-use super::declare::Kind;
 use super::invalid::expect_caught;
 use super::stage::{Expect, Stage};
 use super::sys::signal::{self, Remedy, code};
 use super::sys::{Area, PAGE, process, touch};
 use super::witness;
+use crate::fault::Kind;
 
 const PAGES: usize = 64;
 

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 
-use super::declare::{Basis, Kind};
+use super::declare::Basis;
 use super::stage::{Expect, Skip, Stage, Who};
 use super::sys::{Area, PAGE, swap, touch};
 use super::witness;
+use crate::fault::Kind;
 
 const PAGES: usize = 256;
 

@@ -2,10 +2,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-use super::declare::Kind;
 use super::spurious::{join, on_second_cpu};
 use super::stage::{Expect, Stage};
 use super::sys::{Area, PAGE, touch};
+use crate::fault::Kind;
 
 /// `TLB_REMOTE_SEND_IPI` in `enum tlb_flush_reason`.
 const REMOTE_SEND: u32 = 4;
