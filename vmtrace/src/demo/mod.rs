@@ -240,3 +240,20 @@ scenarios! {
         "madvise, mprotect and munmap against a thread on another CPU",
         "Each has to reach into the other CPU to make it forget a translation.";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::SCENARIOS;
+    use crate::fault::Kind;
+
+    const PAGE: &str = include_str!("../../../docs/scenarios.md");
+
+    #[test]
+    fn every_scenario_and_every_kind_is_on_the_page() {
+        let missing = |name: &&str| !PAGE.contains(&format!("`{name}`"));
+        let scenarios = SCENARIOS.iter().map(|one| one.name);
+        let names: Vec<_> = scenarios.chain(Kind::ALL.iter().map(|kind| kind.name())).collect();
+        let missing: Vec<_> = names.into_iter().filter(missing).collect();
+        assert_eq!(missing, [""; 0]);
+    }
+}
