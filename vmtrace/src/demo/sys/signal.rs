@@ -33,6 +33,8 @@ pub(crate) mod code {
     pub(crate) const ADRERR: i32 = 2;
     /// SIGBUS: the page's memory is broken.
     pub(crate) const MCEERR_AR: i32 = 4;
+    /// SIGBUS: some page's memory is broken, which nobody has touched.
+    pub(crate) const MCEERR_AO: i32 = 5;
     /// The kernel's own: no page fault at all.
     pub(crate) const KERNEL: i32 = 0x80;
 }
@@ -95,10 +97,14 @@ pub(crate) fn caught() -> Caught {
 
 extern "C" fn on_fault(signal: i32, what: *mut libc::siginfo_t, saved: *mut libc::c_void) {
     // SAFETY: the kernel passes a live `siginfo_t`, filled for a fault.
-    let (code, address) = unsafe { ((*what).si_code, (*what).si_addr().expose_provenance()) };
+    let (why, address) = unsafe { ((*what).si_code, (*what).si_addr().expose_provenance()) };
+    if signal == libc::SIGBUS && why == code::MCEERR_AO {
+        // News, not a fault: no access was interrupted.
+        return;
+    }
     CAUGHT.fetch_add(1, Relaxed);
     SIGNAL.store(signal, Relaxed);
-    CODE.store(code, Relaxed);
+    CODE.store(why, Relaxed);
     ADDRESS.store(address, Relaxed);
     if REMEDY.load(Relaxed) == MEND {
         let page: *mut libc::c_void = ptr::with_exposed_provenance_mut(address / PAGE * PAGE);
