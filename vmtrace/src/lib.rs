@@ -4,6 +4,7 @@
 pub mod classify;
 pub mod cli;
 pub mod decode;
+pub mod demo;
 pub mod fault;
 pub mod pipeline;
 pub mod preface;

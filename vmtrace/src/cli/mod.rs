@@ -1,5 +1,7 @@
 //! The command line: arguments and wiring, nothing else.
 
+mod demo;
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -14,13 +16,15 @@ pub struct Cli {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {}
+enum Command {
+    Demo(demo::Demo),
+}
 
 /// Runs the command that was typed.
 pub fn run() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
-        Some(command) => match command {},
+        Some(Command::Demo(arguments)) => demo::run(arguments),
         None => Ok(ExitCode::SUCCESS),
     }
 }
