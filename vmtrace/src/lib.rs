@@ -2,6 +2,8 @@
 //! each took, and where in its address space.
 
 pub mod cli;
+pub mod inspect;
 pub mod preface;
 pub mod stream;
+mod sys;
 pub mod term;

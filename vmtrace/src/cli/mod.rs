@@ -1,5 +1,7 @@
 //! The command line: arguments and wiring, nothing else.
 
+pub mod look;
+
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -14,13 +16,16 @@ pub struct Cli {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Command {}
+enum Command {
+    /// Show every region of a process's address space.
+    Maps(look::Maps),
+}
 
 /// Runs the command that was typed.
 pub fn run() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
-        Some(command) => match command {},
+        Some(Command::Maps(maps)) => maps.run(),
         None => Ok(ExitCode::SUCCESS),
     }
 }
