@@ -83,9 +83,10 @@ impl Words {
     /// Opens one of the kernel's files of frames.
     pub fn open(path: &str) -> io::Result<Self> {
         File::open(path).map(Self).map_err(|error| {
-            let why = match error.kind() {
-                io::ErrorKind::PermissionDenied => format!("{path} may be read only by root"),
-                _ => format!("{path}: {error}"),
+            let why = if error.kind() == io::ErrorKind::PermissionDenied {
+                format!("{path} may be read only by root")
+            } else {
+                format!("{path}: {error}")
             };
             io::Error::new(error.kind(), why)
         })

@@ -23,11 +23,12 @@ pub struct Subject {
 impl Subject {
     /// Takes hold of a process.
     pub fn open(pid: i32) -> anyhow::Result<Self> {
-        let process = Process::new(pid).map_err(|error| match error {
-            ProcError::NotFound(_) => {
+        let process = Process::new(pid).map_err(|error| {
+            if matches!(error, ProcError::NotFound(_)) {
                 anyhow!("there is no process {pid}: it has gone, or lives in another PID namespace")
+            } else {
+                anyhow!("cannot look at process {pid}: {error}")
             }
-            other => anyhow!("cannot look at process {pid}: {other}"),
         })?;
         let comm = process.stat().context("reading the process's name")?.comm;
         let exe = process.exe().ok().map(|path| path.to_string_lossy().into_owned());

@@ -111,6 +111,21 @@ pub fn wrap(text: &str, limit: usize) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Facts set apart by dots, in lines of at most `limit` columns, broken between facts.
+pub fn flow<S: AsRef<str>>(facts: &[S], limit: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for fact in facts.iter().map(AsRef::as_ref) {
+        match lines.last_mut() {
+            Some(line) if width(line) + 3 + width(fact) <= limit => {
+                line.push_str(" · ");
+                line.push_str(fact);
+            }
+            _ => lines.push(fact.to_owned()),
+        }
+    }
+    lines
+}
+
 fn head(text: &str, limit: usize) -> &str {
     let mut used = 0;
     for (index, character) in text.char_indices() {
@@ -154,6 +169,12 @@ mod tests {
         assert_eq!(lines(6), ["one", "two", "three"]);
         assert_eq!(lines(4), ["one", "two", "thre", "e"]);
         assert_eq!(lines(80), ["one two three"]);
+    }
+
+    #[test]
+    fn facts_stay_whole() {
+        assert_eq!(flow(&["a b", "c d", "e"], 9), ["a b · c d", "e"]);
+        assert_eq!(flow::<&str>(&[], 9), Vec::<String>::new());
     }
 
     #[test]

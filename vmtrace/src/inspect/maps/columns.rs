@@ -69,11 +69,7 @@ pub fn choose(view: &View, sum: &Amounts, regions: &[Region], width: usize) -> V
         chosen.push(Kind::Absent);
     } else {
         let wide = width >= 110 || !single;
-        let mut add = |when: bool, kind| {
-            if when {
-                chosen.push(kind)
-            }
-        };
+        let mut add = |when: bool, kind| chosen.extend(when.then_some(kind));
         add(wide, Kind::Dirty);
         add(wide, Kind::Amount(Field::Anonymous, "anon"));
         add(sum.huge() > 0, Kind::Huge);

@@ -41,6 +41,19 @@ pub struct Space {
 }
 
 impl Space {
+    fn empty(subject: &Subject, unseen: Unseen) -> Self {
+        Self {
+            pid: subject.pid,
+            comm: subject.comm.clone(),
+            exe: subject.exe.clone(),
+            regions: Vec::new(),
+            rollup: None,
+            status: Vec::new(),
+            bits: address_bits(),
+            unseen,
+        }
+    }
+
     /// A line of `status`, in bytes.
     pub fn status(&self, name: &str) -> Option<u64> {
         self.status.iter().find(|(key, _)| key == name).map(|&(_, bytes)| bytes)
@@ -58,6 +71,10 @@ impl Space {
 pub fn look(subject: &Subject, wanted: Wanted) -> Space {
     let mut unseen = Unseen::default();
     let status = unseen.keep("totals of the process", subject.text("status")).unwrap_or_default();
+    if let Some(why) = without_space(&status) {
+        unseen.note("regions", why);
+        return Space::empty(subject, unseen);
+    }
     let mut regions = read_regions(subject, &mut unseen);
     let rollup = unseen
         .keep("the kernel's own totals", subject.text("smaps_rollup"))
@@ -75,19 +92,7 @@ pub fn look(subject: &Subject, wanted: Wanted) -> Space {
     }
     bss::check(subject, &mut regions);
     stacks::fill(subject, &mut regions);
-    if subject.exe.is_none() && regions.is_empty() && status_amounts(&status).is_empty() {
-        unseen.note("regions", "a kernel thread has no address space of its own");
-    }
-    Space {
-        pid: subject.pid,
-        comm: subject.comm.clone(),
-        exe: subject.exe.clone(),
-        regions,
-        rollup,
-        status: status_amounts(&status),
-        bits: address_bits(),
-        unseen,
-    }
+    Space { regions, rollup, status: status_amounts(&status), ..Space::empty(subject, unseen) }
 }
 
 /// The regions from `smaps`, or without amounts from `maps`.
@@ -106,6 +111,17 @@ fn read_regions(subject: &Subject, unseen: &mut Unseen) -> Vec<Region> {
             unseen.note("each region's amounts", error);
             unseen.keep("regions", read("maps")).unwrap_or_default()
         }
+    }
+}
+
+/// Why a process has no address space at all, as its `status` tells.
+fn without_space(status: &str) -> Option<&'static str> {
+    if status.is_empty() || status.lines().any(|line| line.starts_with("VmSize:")) {
+        None
+    } else if status.lines().any(|line| line.starts_with("State:\tZ")) {
+        Some("the process has ended; its parent has not collected it yet")
+    } else {
+        Some("a kernel thread has no address space of its own")
     }
 }
 

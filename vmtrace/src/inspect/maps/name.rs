@@ -99,7 +99,6 @@ fn shared(path: &str) -> Option<(Part, String)> {
 /// `libc.so.6`, `ld-linux-x86-64.so.2`, `_ssl.cpython-313-x86_64-linux-gnu.so`.
 fn is_library(base: &str) -> bool {
     base.split_once(".so").is_some_and(|(_, rest)| rest.is_empty() || rest.starts_with('.'))
-        || base.ends_with(".so")
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ pub enum Part {
     Library,
     /// Other mapped files.
     File,
-    /// Memory shared without a file of its own: memfd, SysV, `/dev/shm`.
+    /// Memory shared without a file of its own: memfd, System V, `/dev/shm`.
     Shared,
     /// Anonymous memory.
     Anonymous,
@@ -184,7 +184,6 @@ impl Region {
 }
 
 /// An address in JSON: `"0x7f…"`.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 pub fn hex<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&format_args!("{value:#x}"))
 }

@@ -25,7 +25,9 @@ pub fn fill(pagemap: &Words, regions: &mut [Region], cells: usize, unseen: &mut 
     };
     if let Err(error) = result {
         unseen.note("the page map", error);
-        regions.iter_mut().for_each(|region| region.pages = None);
+        for region in regions {
+            region.pages = None;
+        }
     }
 }
 

@@ -107,7 +107,7 @@ fn head(
         perm,
         exe,
         before: neighbour.map(|before| (before.part, &*before.name)),
-        after_data: neighbour.is_some_and(|before| has_bss_behind(before)),
+        after_data: neighbour.is_some_and(has_bss_behind),
     });
     let mut bytes = Amounts::default();
     bytes.set(Field::Size, end.checked_sub(start)?);

@@ -63,7 +63,7 @@ fn head(out: &mut dyn Write, screen: &Screen, space: &Space) -> io::Result<()> {
     ];
     let shown = facts
         .map(|(word, value)| format!("{word} {}", value.map_or_else(|| "–".to_owned(), bytes)));
-    for line in escape::wrap(&shown.join(" · "), screen.width) {
+    for line in escape::flow(&shown, screen.width) {
         writeln!(out, "{line}")?;
     }
     if space.regions.is_empty() {
@@ -99,8 +99,7 @@ fn pages_line(out: &mut dyn Write, screen: &Screen, regions: &[Region]) -> io::R
     if words.is_empty() {
         return Ok(());
     }
-    let line = format!("page map: {}", words.join(" · "));
-    for part in escape::wrap(&line, screen.width) {
+    for part in escape::flow(&words, screen.width) {
         writeln!(out, "{}", screen.paint(Ink::Dim, part))?;
     }
     Ok(())
