@@ -10,6 +10,8 @@ use clap::{Args, ValueEnum};
 use crate::inspect::maps::view::{By, Sort, View};
 use crate::inspect::maps::{self, json, look, since, text};
 use crate::inspect::subject::Subject;
+use crate::inspect::walk;
+use crate::inspect::walk::entry::NoTables;
 use crate::term::live;
 use crate::term::units::parse_duration;
 
@@ -116,6 +118,36 @@ impl Maps {
             }
             out.flush()?;
             Ok(false)
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// `vmtrace walk`.
+#[derive(Debug, Args)]
+pub struct Walk {
+    /// The process
+    pid: i32,
+    /// An address (0x…), or a region's name with an offset: '[heap]', 'libc.so.6 r-xp+0x1000'
+    #[arg(value_name = "ADDRESS|REGION")]
+    place: String,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Walk {
+    /// Looks, and writes what it sees.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let subject = Subject::open(self.pid)?;
+        let address = walk::look::parse(&subject, &self.place)?;
+        let tables = NoTables("this build has no program to read them: the page map is used");
+        live::repeat(self.output.interval, |out, screen| {
+            let seen = walk::look::look(&subject, &tables, address);
+            match self.output.format {
+                Format::Text => walk::text::write(out, screen, &seen)?,
+                Format::Json => walk::json::write(out, &seen)?,
+            }
+            Ok(subject.is_alive())
         })?;
         Ok(ExitCode::SUCCESS)
     }

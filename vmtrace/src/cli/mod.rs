@@ -19,6 +19,8 @@ pub struct Cli {
 enum Command {
     /// Show every region of a process's address space.
     Maps(look::Maps),
+    /// Follow one address down the page tables, and say what touching it would do.
+    Walk(look::Walk),
 }
 
 /// Runs the command that was typed.
@@ -26,6 +28,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let cli = Cli::parse();
     match cli.command {
         Some(Command::Maps(maps)) => maps.run(),
+        Some(Command::Walk(walk)) => walk.run(),
         None => Ok(ExitCode::SUCCESS),
     }
 }

@@ -10,3 +10,4 @@ pub mod maps;
 pub mod pagemap;
 pub mod subject;
 pub mod unseen;
+pub mod walk;
