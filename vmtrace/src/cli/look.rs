@@ -9,11 +9,15 @@ use clap::{Args, ValueEnum};
 
 use crate::inspect::maps::view::{By, Sort, View};
 use crate::inspect::maps::{self, json, look, since, text};
+use crate::inspect::oom;
 use crate::inspect::subject::Subject;
+use crate::inspect::system;
+use crate::inspect::system::rates::Rates;
+use crate::inspect::system::verdict::judge;
 use crate::inspect::walk;
 use crate::inspect::walk::entry::NoTables;
 use crate::term::live;
-use crate::term::units::parse_duration;
+use crate::term::units::{parse_bytes, parse_duration};
 
 /// What a look is written as.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -148,6 +152,74 @@ impl Walk {
                 Format::Json => walk::json::write(out, &seen)?,
             }
             Ok(subject.is_alive())
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// `vmtrace oom`.
+#[derive(Debug, Args)]
+pub struct Oom {
+    /// Where this process stands, instead of who goes first
+    pid: Option<i32>,
+    /// So many processes of each ranking
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    top: usize,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl Oom {
+    /// Looks, and writes what it sees.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        live::repeat(self.output.interval, |out, screen| {
+            let standing = oom::look::look()?;
+            let one = |pid| standing.all.iter().find(|one| one.pid == pid);
+            match (self.output.format, self.pid) {
+                (Format::Json, pid) => oom::json::write(out, &standing, pid)?,
+                (Format::Text, None) => oom::text::write(out, screen, &standing, self.top)?,
+                (Format::Text, Some(pid)) => {
+                    let one = one(pid).with_context(|| format!("there is no process {pid}"))?;
+                    oom::text::write_one(out, screen, &standing, one)?;
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// `vmtrace system`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct System {
+    /// Measure rates over this long
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "1s")]
+    over: Duration,
+    /// Say what an allocation of this size would be told: 64G
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    malloc: Option<u64>,
+    #[command(flatten)]
+    output: Output,
+}
+
+impl System {
+    /// Looks, and writes what it sees.
+    pub fn run(self) -> anyhow::Result<ExitCode> {
+        let mut before = system::look::glance().context("reading /proc/vmstat")?;
+        std::thread::sleep(self.over);
+        live::repeat(self.output.interval, |out, screen| {
+            let memory = system::look::look();
+            let apart = memory.at.saturating_duration_since(before.0);
+            let rates = Rates::between(&before.1, &memory.vmstat, apart);
+            let verdict = judge(&rates, memory.pressure.as_ref());
+            match self.output.format {
+                Format::Text => {
+                    system::text::write(out, screen, &memory, &rates, &verdict, self.malloc)?;
+                }
+                Format::Json => system::json::write(out, &memory, &rates, &verdict, self.malloc)?,
+            }
+            before = (memory.at, memory.vmstat);
+            Ok(true)
         })?;
         Ok(ExitCode::SUCCESS)
     }

@@ -21,6 +21,10 @@ enum Command {
     Maps(look::Maps),
     /// Follow one address down the page tables, and say what touching it would do.
     Walk(look::Walk),
+    /// Show the machine's memory, how it fares, and the settings in force.
+    System(look::System),
+    /// Show who would be killed if memory ran out, and why.
+    Oom(look::Oom),
 }
 
 /// Runs the command that was typed.
@@ -29,6 +33,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
     match cli.command {
         Some(Command::Maps(maps)) => maps.run(),
         Some(Command::Walk(walk)) => walk.run(),
+        Some(Command::System(system)) => system.run(),
+        Some(Command::Oom(oom)) => oom.run(),
         None => Ok(ExitCode::SUCCESS),
     }
 }

@@ -7,7 +7,10 @@
 //! the rest is tested on captured texts.
 
 pub mod maps;
+pub mod meminfo;
+pub mod oom;
 pub mod pagemap;
 pub mod subject;
+pub mod system;
 pub mod unseen;
 pub mod walk;

@@ -134,7 +134,7 @@ pub fn draw(out: &mut dyn Write, screen: &Screen, address: Address) -> io::Resul
     let offset = address.offset(Level::Pte);
     middles.push(format!(" byte {offset:#05x} "));
     bottoms.push(format!("{offset:012b}"));
-    let widths: Vec<usize> = middles.iter().map(|text| text.len()).collect();
+    let widths: Vec<usize> = middles.iter().map(String::len).collect();
     let dim = |text: String| screen.paint(Ink::Dim, text);
     let top = tops
         .iter()

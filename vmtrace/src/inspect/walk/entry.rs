@@ -163,18 +163,17 @@ pub fn bits(level: Level, raw: u64) -> Vec<String> {
     let page = shape(level, raw) == Shape::Page;
     let large = page && level != Level::Pte;
     for (bit, name) in NAMES {
-        let named = match bit {
+        let word = match bit {
             // The same bit is PROT_NONE in an entry that is not present.
             8 if raw & PRESENT == 0 => "prot-none",
-            8 if !page => "",
-            7 if !page => "",
+            7 | 8 if !page => "",
             7 if level == Level::Pte => "pat",
             12 if !large => "",
             9..=11 | 57 | 58 if !page => "",
             _ => name,
         };
-        if raw >> bit & 1 == 1 && !named.is_empty() {
-            names.push(named.to_owned());
+        if raw >> bit & 1 == 1 && !word.is_empty() {
+            names.push(word.to_owned());
         }
     }
     let key = raw >> 59 & 0xf;
@@ -261,7 +260,7 @@ mod tests {
         assert!(bits(Level::Pte, raw).contains(&"key 5".to_owned()));
         match decode(Level::Pte, raw, &SwapTypes::default()) {
             Decoded::Page { writable, uffd_wp, .. } => {
-                assert_eq!((writable, uffd_wp), (false, true))
+                assert_eq!((writable, uffd_wp), (false, true));
             }
             other @ (Decoded::Table { .. } | Decoded::Absent(_)) => panic!("{other:?}"),
         }

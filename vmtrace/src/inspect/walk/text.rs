@@ -8,6 +8,7 @@ use super::entry::{Decoded, Entries, Unread, bits, decode};
 use super::look::{Frame, Walk, swap_areas};
 use super::page::{Mapped, Page};
 use super::verdict::{Access, Verdict};
+use crate::inspect::pagemap::Entry;
 use crate::term::colour::Ink;
 use crate::term::units::{bytes, short_bytes};
 use crate::term::{Screen, escape};
@@ -108,7 +109,7 @@ fn page_map(out: &mut dyn Write, screen: &Screen, walk: &Walk) -> io::Result<()>
     let from = screen.paint(Ink::Dim, " from the page map, not from the entries themselves");
     writeln!(out, "{from}")?;
     let text = match &walk.page {
-        Page::Mapped(mapped) => words(mapped, walk.pagemap.is_some_and(|word| word.soft_dirty())),
+        Page::Mapped(mapped) => words(mapped, walk.pagemap.is_some_and(Entry::soft_dirty)),
         Page::Absent(absent) => describe(*absent),
         Page::Unknown => "nothing is known of the page".to_owned(),
     };

@@ -146,7 +146,6 @@ fn nowhere(access: Access, address: u64, grows: bool, guard: bool) -> Verdict {
 
 fn not_there(access: Access, region: &Region, absent: Absent, huge: Huge) -> Verdict {
     match absent {
-        Absent::Empty => untouched(access, region, huge),
         Absent::Swap { .. } if backing(region) == Backing::Shmem && region.perm.shared() => {
             Verdict::fault(
                 access,
@@ -184,7 +183,7 @@ fn not_there(access: Access, region: &Region, absent: Absent, huge: Huge) -> Ver
         Absent::Marker { .. } if access == Access::Write => {
             Verdict::fault(access, &["userfault"], "a userfaultfd waits for writes")
         }
-        Absent::Marker { .. } => untouched(access, region, huge),
+        Absent::Empty | Absent::Marker { .. } => untouched(access, region, huge),
         Absent::Unknown { .. } => Verdict::fault(
             access,
             &["migration", "device", "hwpoison"],
