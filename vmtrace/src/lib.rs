@@ -7,6 +7,7 @@ pub mod decode;
 pub mod demo;
 pub mod fault;
 pub mod pipeline;
+pub mod inspect;
 pub mod preface;
 pub mod probe;
 pub mod region;

@@ -5,5 +5,6 @@
 
 pub mod clock;
 pub mod held;
+pub(crate) mod pagemap;
 pub mod pod;
 pub mod shared;
