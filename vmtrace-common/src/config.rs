@@ -153,6 +153,8 @@ offsets! {
     mm_start_brk: "mm_struct.start_brk",
     mm_brk: "mm_struct.brk",
     mm_start_stack: "mm_struct.start_stack",
+    mm_env_end: "mm_struct.env_end",
+    task_mm: "task_struct.mm",
     mm_vdso: "mm_struct.context.vdso",
     file_inode: "file.f_inode",
     file_path: "file.f_path",

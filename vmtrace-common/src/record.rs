@@ -219,13 +219,18 @@ pub struct Exec {
     pub old_tid: u32,
     /// How many bytes of `path` count.
     pub path_len: u32,
+    /// Where the new program's stack begins: its arguments lie above, up to
+    /// [`stack_end`](Self::stack_end).
+    pub stack: u64,
+    /// The end of its environment.
+    pub stack_end: u64,
     /// The name after.
     pub comm: [u8; COMM],
     /// The file, as it was given to `execve`.
     pub path: [u8; PATH],
 }
 
-const _: () = assert!(size_of::<Exec>() == 48 + PATH);
+const _: () = assert!(size_of::<Exec>() == 64 + PATH);
 
 /// A thread's name changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -13,11 +13,13 @@ use vmtrace_common::record::{Header, Totals, tag};
 use vmtrace_common::thread::Thread;
 
 use super::backend::{Attacher, Attempt, Backend, Link};
+use super::mapping::{Change, Mappings};
+use super::places::Places;
 use super::rings::{Layout, Rings};
 use super::spills::{Spills, Tables};
 use super::target::{Table, Target, encoded};
 use super::{btf, preflight, programs, victim};
-use crate::decode::{Rare, encode, header};
+use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
 use crate::stream::Sink;
 use crate::sys::clock;
@@ -79,8 +81,11 @@ pub struct Session {
     rare: RingBuf<MapData>,
     flushes: RingBuf<MapData>,
     counters: PerCpuArray<MapData, Wire<Counters>>,
-    /// Rare records read and not handed on, in the order of their times.
-    waiting: Vec<(u64, Vec<u8>)>,
+    /// Where the kernel side does not see regions: who tells of them instead.
+    mappings: Option<Mappings>,
+    places: Places,
+    /// What was read and not handed on, in the order of its times.
+    waiting: Vec<(u64, Change)>,
     full: u64,
     ebpf: Ebpf,
 }
@@ -115,8 +120,11 @@ impl Session {
         session.attempts = attempts;
         session.others = others;
         session.preface = preface(backend, &session.attempts, &options.target, cpus);
+        if backend == Backend::Tracepoint {
+            session.mappings = Some(Mappings::watch(&online).context("watching mappings")?);
+        }
         for task in session.table.adopt(&options.target)? {
-            session.waiting.push((0, encoded(task)));
+            session.waiting.push((0, Change::Record(encoded(task))));
         }
         let mut attacher = Attacher::new(&mut session.ebpf, kernel.as_ref(), &online);
         session.starts = attacher.attach_all(programs::STARTS)?;
@@ -143,6 +151,8 @@ impl Session {
             flushes: map("FLUSHES")?.try_into()?,
             counters: map("COUNTERS")?.try_into()?,
             table: Table::take(&mut ebpf)?,
+            mappings: None,
+            places: Places::read(),
             waiting: Vec::new(),
             full: 0,
             ebpf,
@@ -173,30 +183,60 @@ impl Session {
         let now = clock::monotonic_ns();
         self.read_rare();
         let due = self.waiting.partition_point(|(time, _)| *time <= now);
-        for (time, record) in self.waiting.drain(..due) {
-            self.rings.until(time, |faults| sink.faults(faults));
-            sink.rare(&record);
+        let due: Vec<_> = self.waiting.drain(..due).collect();
+        for (time, change) in due {
+            self.faults_until(time, sink);
+            match (change, &mut self.mappings) {
+                (Change::Record(record), Some(mappings)) => {
+                    mappings.pass(&record, |record| sink.rare(record));
+                }
+                (Change::Record(record), None) => sink.rare(&record),
+                (Change::NewImage(pid), Some(mappings)) => mappings.new_image(pid),
+                (Change::NewImage(_), None) => {}
+            }
         }
-        self.rings.until(u64::MAX, |faults| sink.faults(faults));
+        self.faults_until(u64::MAX, sink);
         self.rings.release();
         let full = self.rings.full();
         if full != self.full {
             self.full = full;
-            self.spills.collect(|spill| sink.rare(&encode(&Rare::Spill(Box::new(*spill)))));
+            self.collect_spills(sink);
         }
+    }
+
+    fn faults_until(&mut self, time: u64, sink: &mut dyn Sink) {
+        let mappings = &mut self.mappings;
+        self.rings.until(time, |faults| {
+            if let Some(mappings) = mappings {
+                mappings.describe(faults, |record| sink.rare(record));
+            }
+            sink.faults(faults);
+        });
+    }
+
+    fn collect_spills(&mut self, sink: &mut dyn Sink) {
+        self.spills.collect(|spill| sink.rare(&encode(&Rare::Spill(Box::new(*spill)))));
     }
 
     fn read_rare(&mut self) {
         let before = self.waiting.len();
         for ring in [&mut self.rare, &mut self.flushes] {
             while let Some(item) = ring.next() {
-                match header(&item) {
-                    Ok(header) if header.tag == tag::DOORBELL => {}
-                    Ok(header) => self.waiting.push((header.time, item.to_vec())),
-                    // The sink counts what it cannot read.
-                    Err(_) => self.waiting.push((0, item.to_vec())),
+                // What has no header goes first: the sink counts it.
+                let (tag, time) = header(&item).map_or((0, 0), |header| (header.tag, header.time));
+                if tag == tag::DOORBELL {
+                    continue;
                 }
+                let record = if tag == tag::REGION {
+                    whole_region(&mut self.places, &item)
+                } else {
+                    item.to_vec()
+                };
+                self.waiting.push((time, Change::Record(record)));
             }
+        }
+        if let Some(mappings) = &mut self.mappings {
+            mappings.read(|time, change| self.waiting.push((time, change)));
         }
         if self.waiting.len() != before {
             self.waiting.sort_by_key(|(time, _)| *time);
@@ -210,7 +250,7 @@ impl Session {
         self.drain(sink);
         // Once more: what the programs sent while the first was at it.
         self.drain(sink);
-        self.spills.collect(|spill| sink.rare(&encode(&Rare::Spill(Box::new(*spill)))));
+        self.collect_spills(sink);
         let now = clock::monotonic_ns();
         for (tid, thread) in self.table.threads() {
             sink.rare(&encode(&Rare::Totals(totals(tid, &thread, now))));
@@ -245,6 +285,18 @@ impl Session {
 impl AsRawFd for Session {
     fn as_raw_fd(&self) -> RawFd {
         self.rare.as_raw_fd()
+    }
+}
+
+/// A region's record with its path put together: the kernel side sends it in
+/// pieces, relative to a mount.
+fn whole_region(places: &mut Places, record: &[u8]) -> Vec<u8> {
+    match decode::rare(record) {
+        Ok(Rare::Region(mut region)) => {
+            places.complete(&mut region);
+            encode(&Rare::Region(region))
+        }
+        _ => record.to_vec(),
     }
 }
 

@@ -6,5 +6,6 @@
 pub mod clock;
 pub mod held;
 pub(crate) mod pagemap;
+pub mod perf;
 pub mod pod;
 pub mod shared;
