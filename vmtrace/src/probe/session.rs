@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, bail};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
@@ -33,6 +34,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrac
 pub struct Options {
     /// Whom to trace.
     pub target: Target,
+    /// What to call that in a report, where the target's own words do not do.
+    pub named: Option<String>,
     /// One way to watch, or the best that works.
     pub backend: Option<Backend>,
     /// Bytes of fault ring to a CPU.
@@ -56,6 +59,7 @@ impl Options {
     pub fn new(target: Target) -> Self {
         Self {
             target,
+            named: None,
             backend: None,
             ring_size: 4 << 20,
             follow: true,
@@ -119,7 +123,7 @@ impl Session {
         let mut session = Self::around(ebpf, layout, options)?;
         session.attempts = attempts;
         session.others = others;
-        session.preface = preface(backend, &session.attempts, &options.target, cpus);
+        session.preface = preface(backend, &session.attempts, options, cpus);
         if backend == Backend::Tracepoint {
             session.mappings = Some(Mappings::watch(&online).context("watching mappings")?);
         }
@@ -172,6 +176,11 @@ impl Session {
     /// The loaded object, for the kernel side's log.
     pub fn ebpf(&mut self) -> &mut Ebpf {
         &mut self.ebpf
+    }
+
+    /// Readable when the reader had better look before its next tick.
+    pub fn bell(&self) -> io::Result<OwnedFd> {
+        self.rare.as_fd().try_clone_to_owned()
     }
 
     /// Hands on everything that has come since the last call, in the order the
@@ -281,13 +290,6 @@ impl Session {
     }
 }
 
-/// Readable when the reader had better look before its next tick.
-impl AsRawFd for Session {
-    fn as_raw_fd(&self) -> RawFd {
-        self.rare.as_raw_fd()
-    }
-}
-
 /// A region's record with its path put together: the kernel side sends it in
 /// pieces, relative to a mount.
 fn whole_region(places: &mut Places, record: &[u8]) -> Vec<u8> {
@@ -361,7 +363,7 @@ fn choose(
     bail!("no way to watch page faults works here; tried {}", reasons.join("; "))
 }
 
-fn preface(backend: Backend, attempts: &[Attempt], target: &Target, cpus: u32) -> Preface {
+fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32) -> Preface {
     let degradations = attempts
         .iter()
         .filter(|attempt| {
@@ -388,7 +390,7 @@ fn preface(backend: Backend, attempts: &[Attempt], target: &Target, cpus: u32) -
         kernel: preflight::release(),
         host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
         command_line: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
-        target: target.describe(),
+        target: options.named.clone().unwrap_or_else(|| options.target.describe()),
         started_wall_ns: clock::wall_ns(),
         started_ns: clock::monotonic_ns(),
         cpu_nodes: (0..cpus).map(node_of).collect(),

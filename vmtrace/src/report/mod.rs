@@ -12,3 +12,6 @@ pub mod summary;
 pub mod text;
 
 pub use summary::Summary;
+
+#[cfg(test)]
+mod schema_tests;

@@ -150,4 +150,4 @@ pub(super) fn process_name(process: &ProcessSummary) -> String {
 
 #[cfg(test)]
 #[path = "text_tests.rs"]
-mod tests;
+pub(super) mod tests;
