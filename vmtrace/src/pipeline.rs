@@ -172,7 +172,7 @@ impl<O: Observer> Pipeline<O> {
             Rare::Exec(exec) => self.world.exec(exec),
             Rare::Exit(totals) => self.exit(totals),
             Rare::Totals(totals) => {
-                let process = self.world.process(totals.header.pid);
+                let process = self.world.owner(totals.header.pid);
                 self.accounts.alive(totals.header.tid, process, totals);
             }
             Rare::Rename(rename) => self.rename(rename),
@@ -190,7 +190,7 @@ impl<O: Observer> Pipeline<O> {
 
     fn exit(&mut self, totals: &Totals) {
         let Header { pid, tid, .. } = totals.header;
-        let process = self.world.process(pid);
+        let process = self.world.owner(pid);
         self.accounts.ended(tid, process, totals);
         self.world.exit(&totals.header);
     }
@@ -199,7 +199,7 @@ impl<O: Observer> Pipeline<O> {
         self.world.rename(rename);
         let Header { pid, tid, .. } = rename.header;
         if self.options.by == By::Thread {
-            let key = Key { process: self.world.process(pid), value: tid.into() };
+            let key = Key { process: self.world.owner(pid), value: tid.into() };
             let label = self.thread_label(tid);
             if let Some(keyed) = &mut self.keyed {
                 keyed.relabel(key, &label);

@@ -20,7 +20,7 @@ fn a_million_regions_fit() {
     let load = Workload {
         processes: 10_000,
         regions: 100,
-        faults: 400,
+        faults: 200,
         events: false,
         named: true,
         run: 1,
@@ -31,7 +31,7 @@ fn a_million_regions_fit() {
     let preface = Preface::default();
     for limits in [text::LIMITS, json::LIMITS] {
         let summary = Summary::of(&pipeline, &preface, limits);
-        assert_eq!(summary.classes.count(), 4_000_000);
+        assert_eq!(summary.classes.count(), 2_000_000);
         assert!(summary.accounting.complete, "{:?}", summary.accounting);
         assert_eq!(summary.processes_total, 10_000);
         assert!(summary.processes.iter().all(|process| process.regions_total == 100));

@@ -166,11 +166,11 @@ impl<O: Observer> Pipeline<O> {
         let all = u32::MAX;
         match self.options.by {
             By::Thread => {
-                let process = self.world.process(fault.pid);
+                let process = self.world.owner(fault.pid);
                 (Key { process, value: fault.tid.into() }, Label::Thread)
             }
             By::Ip => {
-                let process = self.world.process(fault.pid);
+                let process = self.world.owner(fault.pid);
                 (Key { process, value: fault.ip }, Label::Ip)
             }
             By::Cgroup => {

@@ -19,6 +19,12 @@ use crate::term::escape;
 /// Dead processes whose address space is still kept.
 const KEPT_DEAD: usize = 256;
 
+/// Processes that are kept apart; what comes later is counted together.
+const MOST_PROCESSES: usize = 16_384;
+
+/// Rows that are kept apart; a process's further regions share one row.
+const MOST_ROWS: usize = 1 << 20;
+
 /// Gaps in the address space of malloc's arenas: one starts here, a thread's
 /// stack does not.
 const ARENA: u64 = 64 << 20;
@@ -35,11 +41,19 @@ pub struct Process {
     /// Threads alive.
     threads: u32,
     dead: bool,
+    /// Whose rows and account are its own: itself, or the one for all that
+    /// came too late.
+    owner: u32,
     space: Space,
     rows: HashMap<(NameId, u16, Part), u32, Spread>,
 }
 
 impl Process {
+    fn new(pid: u32, parent: u32, comm: NameId, owner: u32) -> Self {
+        let (space, rows) = (Space::default(), HashMap::default());
+        Self { pid, parent, comm, threads: 0, dead: false, owner, space, rows }
+    }
+
     /// What it has mapped, as far as it was described.
     pub const fn space(&self) -> &Space {
         &self.space
@@ -96,6 +110,8 @@ pub struct World {
     threads: HashMap<u32, Thread, Spread>,
     rows: Vec<Row>,
     dead: VecDeque<u32>,
+    /// Places of dead processes that own nothing.
+    free: Vec<u32>,
     /// A new process has its parent's regions until it is told otherwise.
     inherit: bool,
 }
@@ -135,17 +151,27 @@ impl World {
         self.begin(pid, 0, comm)
     }
 
+    /// The process in whose name this id's faults are counted.
+    pub fn owner(&mut self, pid: u32) -> u32 {
+        let process = self.process(pid);
+        self.processes[process as usize].owner
+    }
+
     fn begin(&mut self, pid: u32, parent: u32, comm: NameId) -> u32 {
-        let index = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
-        self.processes.push(Process {
-            pid,
-            parent,
-            comm,
-            threads: 0,
-            dead: false,
-            space: Space::default(),
-            rows: HashMap::default(),
-        });
+        let next = u32::try_from(self.processes.len()).unwrap_or(u32::MAX);
+        if self.processes.len() == MOST_PROCESSES {
+            let comm = self.names.intern(names::MORE_PROCESSES);
+            self.processes.push(Process::new(0, 0, comm, next));
+            return self.begin(pid, parent, comm);
+        }
+        let own = self.processes.len() < MOST_PROCESSES;
+        let index = if own { next } else { self.free.pop().unwrap_or(next) };
+        let owner = if own { index } else { u32::try_from(MOST_PROCESSES).unwrap_or(0) };
+        let process = Process::new(pid, parent, comm, owner);
+        match self.processes.get_mut(index as usize) {
+            Some(place) => *place = process,
+            None => self.processes.push(process),
+        }
         self.pids.insert(pid, index);
         index
     }
@@ -211,8 +237,12 @@ impl World {
         state.space.clear();
         state.rows = HashMap::default();
         let pid = state.pid;
+        let owner = state.owner;
         if self.pids.get(&pid) == Some(&process) {
             self.pids.remove(&pid);
+        }
+        if owner != process {
+            self.free.push(process);
         }
     }
 
@@ -270,7 +300,11 @@ impl World {
         }
         let name = names::of(region);
         let nameless = name == names::ANON;
-        let name = self.names.intern(&name);
+        let name = if self.rows.len() < MOST_ROWS {
+            self.names.intern(&name)
+        } else {
+            self.names.intern(if nameless { names::ANON } else { names::MORE })
+        };
         let (name, part) =
             if nameless { self.by_neighbours(process, region, name) } else { (name, Part::None) };
         let row = self.row(process, name, region.nature, part, start, end);
@@ -327,6 +361,7 @@ impl World {
     ) -> u32 {
         const TELLING: u16 = nature::READ | nature::WRITE | nature::EXEC | nature::SHARED;
         let next = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        let process = self.processes[process as usize].owner;
         let rows = &mut self.processes[process as usize].rows;
         let index = *rows.entry((name, nature & TELLING, part)).or_insert(next);
         if index == next {

@@ -183,3 +183,21 @@ fn the_dead_are_forgotten_in_the_end() {
     assert_eq!(kept.count(), KEPT_DEAD);
     assert_eq!(world.rows().len(), 1990);
 }
+
+#[test]
+fn a_flood_of_processes_is_counted_together_in_the_end() {
+    let mut world = World::new(false);
+    let count = u32::try_from(MOST_PROCESSES).unwrap() + 5000;
+    for pid in 1..=count {
+        world.task(&task(pid, pid, 1, "flood"));
+        world.describe(&region(pid, 0x1000, 0x2000, ANON, "[heap]"));
+        let place = world.find(&Fault { pid, address: 0x1000, ..Fault::default() });
+        let row = world.rows()[place.row as usize];
+        let told = world.text(world.processes()[row.process as usize].comm);
+        let late = pid as usize > MOST_PROCESSES;
+        assert_eq!(told, if late { "(more processes)" } else { "flood" });
+        world.exit(&header(pid, 1));
+    }
+    assert_eq!(world.rows().len(), MOST_PROCESSES + 1);
+    assert!(world.processes().len() <= MOST_PROCESSES + KEPT_DEAD + 2);
+}

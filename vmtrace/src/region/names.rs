@@ -3,10 +3,12 @@
 //! anything else sees them.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, RandomState};
 
 use vmtrace_common::evidence::nature;
 use vmtrace_common::record::{PATH, Region, name};
 
+use super::Spread;
 use crate::term::escape;
 
 /// A name in the store.
@@ -17,18 +19,24 @@ pub struct NameId(u32);
 #[derive(Debug, Default)]
 pub struct Names {
     texts: Vec<Box<str>>,
-    ids: HashMap<Box<str>, NameId>,
+    /// By the text's hash, or the next free number after it.
+    ids: HashMap<u64, NameId, Spread>,
+    hasher: RandomState,
 }
 
 impl Names {
     /// The id of a name that is safe to show.
     pub fn intern(&mut self, text: &str) -> NameId {
-        if let Some(&id) = self.ids.get(text) {
-            return id;
+        let mut hash = self.hasher.hash_one(text);
+        while let Some(&id) = self.ids.get(&hash) {
+            if self.text(id) == text {
+                return id;
+            }
+            hash = hash.wrapping_add(1);
         }
         let id = NameId(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
         self.texts.push(text.into());
-        self.ids.insert(text.into(), id);
+        self.ids.insert(hash, id);
         id
     }
 
@@ -48,6 +56,10 @@ pub const ANON_HUGETLB: &str = "[anon hugetlb]";
 pub const THREAD_STACK: &str = "[stack:thread]";
 /// A region the kernel side saw and nobody described.
 pub const UNKNOWN: &str = "[unknown]";
+/// Regions beyond the most that are kept apart.
+pub const MORE: &str = "[more regions]";
+/// Processes beyond the most that are kept apart.
+pub const MORE_PROCESSES: &str = "(more processes)";
 /// No region at all.
 pub const UNMAPPED: &str = "[unmapped]";
 

@@ -33,6 +33,9 @@ pub struct Summary {
     pub duration_ns: u64,
     /// What the backend could not do.
     pub degradations: Vec<String>,
+    /// There were more histograms than memory for them: some percentiles are not
+    /// told. Counts and times are exact all the same.
+    pub latencies_folded: bool,
     /// What was left out on request: empty, or in words.
     pub filters: Vec<String>,
     /// What arrived against what the kernel counted.

@@ -62,6 +62,10 @@ pub(super) fn head(out: &mut dyn Write, screen: &Screen, summary: &Summary) -> i
         sentence(out, screen, (Ink::Yellow, "only"), filter)?;
     }
     accounting(out, screen, summary)?;
+    if summary.latencies_folded {
+        let what = "more histograms than memory: some percentiles are not told, counts and times are exact";
+        sentence(out, screen, (Ink::Yellow, "folded:"), what)?;
+    }
     for degradation in &summary.degradations {
         sentence(out, screen, (Ink::Yellow, "without"), degradation)?;
     }

@@ -9,7 +9,7 @@ use super::latency::{self, Budget, Compact, Distribution};
 use crate::fault::Kind;
 
 /// What all histograms of cells may take together.
-const BUDGET: usize = 96 << 20;
+const BUDGET: usize = 64 << 20;
 
 /// No cell.
 const NONE: u32 = u32::MAX;
@@ -129,7 +129,7 @@ impl Cells {
         }
         let fold = &mut self.folded[cell.kind.index()];
         if !cell.latencies.is_folded() {
-            let held = cell.latencies.fold();
+            let held = cell.latencies.fold(&mut self.budget);
             fold.merge(&held, cell.max);
         }
         fold.add(bucket, u64::from(count));

@@ -51,6 +51,10 @@ impl Budget {
         }
         enough
     }
+
+    const fn give_back(&mut self, counts: &Vec<u32>) {
+        self.0 += counts.capacity() * size_of::<u32>();
+    }
 }
 
 /// `Compact::base` of a list: `bucket << 20 | count`, in no order.
@@ -100,7 +104,7 @@ impl Compact {
             return Err(Full);
         }
         if self.base == LIST {
-            if self.listed(bucket, count) {
+            if self.listed(bucket, count, budget)? {
                 return Ok(());
             }
             self.spread_out(bucket, budget)?;
@@ -111,24 +115,28 @@ impl Compact {
         Ok(())
     }
 
-    fn listed(&mut self, bucket: u16, count: u32) -> bool {
+    /// Counts in the list, where that has room for it.
+    fn listed(&mut self, bucket: u16, count: u32, budget: &mut Budget) -> Result<bool, Full> {
         for entry in &mut self.counts {
             if *entry >> COUNT_BITS == u32::from(bucket) {
                 let room = COUNT_MASK - (*entry & COUNT_MASK);
                 *entry += if count <= room { count } else { 0 };
-                return count <= room;
+                return Ok(count <= room);
             }
         }
         if self.counts.len() >= LISTED || count > COUNT_MASK {
-            return false;
+            return Ok(false);
         }
         if self.counts.len() == self.counts.capacity() {
-            // Four, eight, sixteen, twenty-four: a million of these are made.
+            // Two, four, eight, sixteen, twenty-four: a million of these are made.
             let more = (self.counts.len().max(2)).min(LISTED - self.counts.len());
+            if !budget.take(more * size_of::<u32>()) {
+                return Err(Full);
+            }
             self.counts.reserve_exact(more);
         }
         self.counts.push(u32::from(bucket) << COUNT_BITS | count);
-        true
+        Ok(true)
     }
 
     /// From a list to an array.
@@ -144,6 +152,7 @@ impl Compact {
         for (index, count) in self.entries() {
             counts[usize::from(index - low)] = u32::try_from(count).unwrap_or(u32::MAX);
         }
+        budget.give_back(&self.counts);
         *self = Self { counts, base: low };
         Ok(())
     }
@@ -170,7 +179,8 @@ impl Compact {
 
     /// Gives it up, handing over what it held.
     #[must_use]
-    pub fn fold(&mut self) -> Self {
+    pub fn fold(&mut self, budget: &mut Budget) -> Self {
+        budget.give_back(&self.counts);
         std::mem::replace(self, Self { counts: Vec::new(), base: FOLDED })
     }
 
@@ -354,13 +364,13 @@ mod tests {
     #[test]
     fn without_a_budget_it_stays_a_list_and_is_folded() {
         let mut compact = Compact::default();
-        let mut none = Budget(0);
+        let mut little = Budget(LISTED * size_of::<u32>());
         for bucket in 0..24 {
-            compact.add(bucket, 1, &mut none).unwrap();
+            compact.add(bucket, 1, &mut little).unwrap();
         }
-        assert_eq!(compact.add(99, 1, &mut none), Err(Full));
-        let held = compact.fold();
-        assert_eq!(held.entries().count(), 24);
+        assert_eq!(compact.add(99, 1, &mut little), Err(Full));
+        let held = compact.fold(&mut little);
+        assert_eq!((held.entries().count(), little.0), (24, LISTED * size_of::<u32>()));
         assert!(compact.is_folded() && !compact.quick(3));
         assert_eq!(compact.add(3, 1, &mut { PLENTY }), Err(Full));
         let mut told = Distribution::default();

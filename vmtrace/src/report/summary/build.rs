@@ -148,6 +148,7 @@ impl Summary {
             started_ns: preface.started_wall_ns,
             duration_ns: stream.last_time.saturating_sub(preface.started_ns),
             degradations: preface.degradations.clone(),
+            latencies_folded: pipeline.tally().cells().was_folded(),
             filters: reasons::filters(pipeline.options()),
             accounting: reasons::session(pipeline, &account, &classes, &preface.backend),
             kinds: sums.kinds(),
