@@ -25,6 +25,7 @@ pub(crate) fn run() -> Result<()> {
     let types = Path::new("/sys/kernel/btf/vmlinux");
     let types = types.exists().then(|| types.display().to_string());
     line("kernel's types", types, "this kernel was built without BTF; vmtrace needs it");
+    say!("  (`cargo xtask run -- doctor` tells what attaches on this kernel)");
     say!("to boot virtual machines");
     for (program, package) in crate::test::NEEDED {
         let found = process::find(program).map(|path| path.display().to_string());

@@ -45,6 +45,9 @@ pub(crate) struct Options {
 
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let everything = !options.native && options.vm.is_none();
+    let with_guests = everything || options.vm.is_some();
+    // First of all: rebuilding the eBPF object may have to fetch as well.
+    let ready = if with_guests { root::require(&NEEDED) } else { Ok(()) };
     let mut rows = Vec::new();
     if everything {
         rows.extend(source());
@@ -52,9 +55,12 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if everything || options.native {
         rows.push(row(native_name(), || native(&options.only)));
     }
-    if everything || options.vm.is_some() {
+    if with_guests {
         let slots = kernel::select(options.vm.as_deref().unwrap_or_default())?;
-        rows.extend(guests(&slots, options));
+        rows.extend(slots.iter().map(|slot| match &ready {
+            Ok(()) => guest(slot, options),
+            Err(error) => missing(slot.name, &format!("{error:#}"), options.allow_missing),
+        }));
     }
     tell_support(&rows, options.write_support)?;
     let sound = summary::print(&rows);
@@ -132,17 +138,6 @@ fn native(only: &[String]) -> Result<Tally> {
     let text = String::from_utf8_lossy(&output.stdout);
     note!("{}{}", text, String::from_utf8_lossy(&output.stderr));
     Ok(lines::real_kernel(&text))
-}
-
-fn guests(slots: &[&Slot], options: &Options) -> Vec<Row> {
-    let ready = root::require(&NEEDED);
-    slots
-        .iter()
-        .map(|slot| match &ready {
-            Ok(()) => guest(slot, options),
-            Err(error) => missing(slot.name, &format!("{error:#}"), options.allow_missing),
-        })
-        .collect()
 }
 
 fn guest(slot: &Slot, options: &Options) -> Row {
