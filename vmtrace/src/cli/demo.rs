@@ -23,7 +23,7 @@ enum Format {
 /// `vmtrace -- vmtrace demo cow` shows some of them traced.
 #[derive(Args, Debug)]
 pub(super) struct Demo {
-    /// Scenarios, or the start of their names (`swap` for `swap-in`, …); all without any.
+    /// Scenarios, themes (`cow`, `swap`, `invalid`) or the start of names (`file`); all without any.
     #[arg(value_name = "SCENARIO")]
     scenarios: Vec<String>,
     /// Explain each scenario in two lines.

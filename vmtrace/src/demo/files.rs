@@ -160,17 +160,18 @@ pub(super) fn mkwrite(stage: &mut Stage) -> anyhow::Result<()> {
     let area = Area::file(file.as_fd(), pages, libc::MAP_SHARED, true)?;
     let reads = [Expect::exactly(Kind::FileMap, TOUCHES, area)];
     stage.measure("read 64 pages", &reads, || touch::read_every(area, window))?;
-    let writes = [Expect::exactly(Kind::FileMkwrite, TOUCHES, area)];
-    stage.measure("write the 64 pages", &writes, || touch::write_every(area, window))?;
+    let write = |stage: &mut Stage, what: &str, area: Area| {
+        let work = || touch::write_every(area, window);
+        stage.measure_shared(what, Kind::FileMkwrite, TOUCHES, area, work)
+    };
+    write(stage, "write the 64 pages", area)?;
     stage.say("I have them written back: clean again, and write-protected again.")?;
     file.sync_all()?;
-    stage.measure("write the 64 pages again", &writes, || touch::write_every(area, window))?;
+    write(stage, "write the 64 pages again", area)?;
     stage.say("I map it anew and write without reading first: one fault instead of two.")?;
     file.sync_all()?;
     let area = Area::file(file.as_fd(), pages, libc::MAP_SHARED, true)?;
-    let writes = [Expect::exactly(Kind::FileMkwrite, TOUCHES, area)];
-    stage.measure("write 64 pages first", &writes, || touch::write_every(area, window))?;
-    Ok(())
+    write(stage, "write 64 pages first", area)
 }
 
 /// Private, written first.

@@ -127,8 +127,8 @@ pub(super) fn beyond_eof(stage: &mut Stage) -> anyhow::Result<()> {
     file.set_len(PAGE as u64)?;
     let area = Area::file(file.as_fd(), 1 + TRIES, libc::MAP_SHARED, true)?;
     let (inside, outside) = (area.part(0..1), area.part(1..1 + TRIES));
-    let expected = [Expect::exactly(Kind::Shmem, 1, inside)];
-    stage.measure("write the first page", &expected, || touch::write(inside))?;
+    stage
+        .measure_shared("write the first page", Kind::Shmem, 1, inside, || touch::write(inside))?;
     let expected = [Expect::exactly(Kind::BusBeyondEof, TRIES, outside)];
     stage.measure("read the others", &expected, || touch::read(outside))?;
     expect_caught(TRIES, libc::SIGBUS, code::ADRERR)

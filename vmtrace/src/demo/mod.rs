@@ -44,6 +44,8 @@ use stage::Stage;
 struct Scenario {
     /// What it is called on the command line.
     name: &'static str,
+    /// The file that it lies in, which names it together with others.
+    theme: &'static str,
     /// The first line about it.
     title: &'static str,
     /// The second line about it.
@@ -55,14 +57,15 @@ struct Scenario {
 }
 
 macro_rules! scenarios {
-    ($($name:literal, $play:path, [$($need:expr),*], $title:literal, $story:literal;)+) => {
+    ($($name:literal, $theme:ident::$play:ident, [$($need:expr),*], $title:literal, $story:literal;)+) => {
         /// All scenarios, in the order in which they teach.
         const SCENARIOS: &[Scenario] = &[$(Scenario {
             name: $name,
+            theme: stringify!($theme),
             title: $title,
             story: $story,
             needs: &[$($need),*],
-            play: $play,
+            play: $theme::$play,
         },)+];
     };
 }

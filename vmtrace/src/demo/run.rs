@@ -95,7 +95,8 @@ fn find(name: &str) -> Option<&'static Scenario> {
     SCENARIOS.iter().find(|scenario| scenario.name == name)
 }
 
-/// The scenarios of those names; a name may also be the start of several.
+/// The scenarios of those names. A name that is none's may be a theme's, or
+/// the start of several.
 fn choose(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
     if names.is_empty() {
         return Ok(SCENARIOS.iter().collect());
@@ -106,10 +107,11 @@ fn choose(names: &[String]) -> anyhow::Result<Vec<&'static Scenario>> {
             chosen.push(scenario);
             continue;
         }
-        let before = chosen.len();
-        chosen.extend(SCENARIOS.iter().filter(|one| {
+        let starts = |one: &Scenario| {
             one.name.strip_prefix(name.as_str()).is_some_and(|rest| rest.starts_with('-'))
-        }));
+        };
+        let before = chosen.len();
+        chosen.extend(SCENARIOS.iter().filter(|one| one.theme == name || starts(one)));
         if chosen.len() == before {
             bail!("no scenario is called {name:?}: `vmtrace demo --list` names them");
         }
@@ -209,12 +211,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_names_several() {
+    fn a_theme_or_a_prefix_names_several() {
         let names = |wanted: &str| -> Vec<_> {
             choose(&[wanted.to_owned()]).unwrap().iter().map(|one| one.name).collect()
         };
         assert_eq!(names("anon-write"), ["anon-write"]);
         assert!(names("anon").contains(&"anon-write"));
+        assert!(names("cow").contains(&"fork-child"), "a theme");
+        assert!(names("cow").contains(&"cow-file"), "a prefix");
+        assert_eq!(names("oom"), ["oom"], "a scenario first");
         assert!(choose(&["ano".to_owned()]).is_err());
     }
 

@@ -31,9 +31,8 @@ pub(super) fn anonymous(stage: &mut Stage) -> anyhow::Result<()> {
 }
 
 fn write(stage: &mut Stage, area: Area) -> anyhow::Result<()> {
-    let expected = [Expect::exactly(Kind::Shmem, area.pages(), area)];
-    stage.measure("write each page", &expected, || touch::write(area))?;
-    Ok(())
+    let work = || touch::write(area);
+    stage.measure_shared("write each page", Kind::Shmem, area.pages(), area, work)
 }
 
 /// `memfd_create`.

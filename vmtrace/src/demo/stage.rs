@@ -74,6 +74,11 @@ impl Expect {
         Self::new(kind, Count::Exactly(count as u64), area)
     }
 
+    /// Of another kind.
+    fn as_kind(self, kind: Kind) -> Self {
+        Self { kind, ..self }
+    }
+
     /// Somebody else touched.
     pub(super) fn by(self, origin: Origin) -> Self {
         Self { origin, ..self }
@@ -179,6 +184,28 @@ impl Stage {
         let signals = signal::caught().count - caught;
         self.account_with(Who::me(), what, expected, usage, signals)?;
         Ok(usage)
+    }
+
+    /// The same for first writes to a shared mapping, `count` of them.
+    ///
+    /// Before 6.0 such a fault, done, lets go of the lock to throttle writers
+    /// and asks to be tried again, which is counted as major although nothing
+    /// was read: <https://elixir.bootlin.com/linux/v5.10/source/mm/memory.c>
+    /// (`fault_dirty_shared_page`).
+    pub(super) fn measure_shared(
+        &mut self,
+        what: &str,
+        kind: Kind,
+        count: usize,
+        area: Area,
+        work: impl FnOnce(),
+    ) -> anyhow::Result<()> {
+        let usage = watch(work)?;
+        let meant = Expect::exactly(kind, count, area);
+        let tried_again = usage == Usage { minor: 0, major: count as u64 };
+        let expected =
+            if tried_again { meant.known(Basis::Rusage).as_kind(Kind::OtherMajor) } else { meant };
+        self.account(Who::me(), what, &[expected], usage)
     }
 
     /// Declares faults that were watched, by this thread or another.

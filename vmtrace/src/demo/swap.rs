@@ -128,8 +128,7 @@ pub(super) fn shmem(stage: &mut Stage) -> anyhow::Result<()> {
     let file = swap::memory_file(c"vmtrace-demo")?;
     file.set_len((PAGES * PAGE) as u64)?;
     let area = Area::file(file.as_fd(), PAGES, libc::MAP_SHARED, true)?;
-    let expected = [Expect::exactly(Kind::Shmem, PAGES, area)];
-    stage.measure("write each page", &expected, || touch::write(area))?;
+    stage.measure_shared("write each page", Kind::Shmem, PAGES, area, || touch::write(area))?;
     let out = patiently(|| {
         area.advise(libc::MADV_PAGEOUT)?;
         Ok(witness::present(area)? == 0 && absent(area)? == PAGES)

@@ -6,7 +6,7 @@ use std::mem::zeroed;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::{Area, PAGE, checked};
+use super::{Area, PAGE, checked, touch};
 
 static CAUGHT: AtomicU64 = AtomicU64::new(0);
 static SIGNAL: AtomicI32 = AtomicI32::new(0);
@@ -33,8 +33,6 @@ pub(crate) mod code {
     pub(crate) const ADRERR: i32 = 2;
     /// SIGBUS: the page's memory is broken.
     pub(crate) const MCEERR_AR: i32 = 4;
-    /// SIGBUS: some page's memory is broken, which nobody has touched.
-    pub(crate) const MCEERR_AO: i32 = 5;
     /// The kernel's own: no page fault at all.
     pub(crate) const KERNEL: i32 = 0x80;
 }
@@ -67,7 +65,7 @@ pub(crate) struct Caught {
 /// handler takes whatever it interrupts for one of them.
 pub(crate) fn catch(remedy: Remedy) -> io::Result<()> {
     let stack = Area::anonymous(STACK)?;
-    super::touch::write(stack);
+    touch::write(stack);
     let alternative = libc::stack_t { ss_sp: stack.pointer(), ss_flags: 0, ss_size: stack.len() };
     // SAFETY: the area is mapped for as long as the process lives and nothing else uses it.
     checked(unsafe { libc::sigaltstack(&raw const alternative, ptr::null_mut()) })?;
@@ -97,14 +95,22 @@ pub(crate) fn caught() -> Caught {
 
 extern "C" fn on_fault(signal: i32, what: *mut libc::siginfo_t, saved: *mut libc::c_void) {
     // SAFETY: the kernel passes a live `siginfo_t`, filled for a fault.
-    let (why, address) = unsafe { ((*what).si_code, (*what).si_addr().expose_provenance()) };
-    if signal == libc::SIGBUS && why == code::MCEERR_AO {
-        // News, not a fault: no access was interrupted.
+    let (code, address) = unsafe { ((*what).si_code, (*what).si_addr().expose_provenance()) };
+    // SAFETY: the kernel passes the saved registers, which nobody else refers to.
+    let registers = unsafe { &mut (*saved.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    let instruction = address_in(registers[libc::REG_RIP as usize]);
+    if !touch::is_access(instruction) && instruction != address {
+        if signal == libc::SIGSEGV {
+            // A fault that nobody meant: without the handler it ends the process.
+            // SAFETY: integers only.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        // Or the news that memory is broken, which interrupted no access.
         return;
     }
     CAUGHT.fetch_add(1, Relaxed);
     SIGNAL.store(signal, Relaxed);
-    CODE.store(why, Relaxed);
+    CODE.store(code, Relaxed);
     ADDRESS.store(address, Relaxed);
     if REMEDY.load(Relaxed) == MEND {
         let page: *mut libc::c_void = ptr::with_exposed_provenance_mut(address / PAGE * PAGE);
@@ -113,16 +119,18 @@ extern "C" fn on_fault(signal: i32, what: *mut libc::siginfo_t, saved: *mut libc
         unsafe { libc::mprotect(page, PAGE, libc::PROT_READ | libc::PROT_WRITE) };
         return;
     }
-    // SAFETY: the kernel passes the saved registers. What was interrupted is a leaf function
-    // of `touch` before it changed the stack pointer, or the target of its jump: in either
-    // case the stack holds the return address, and returning there is what `ret` would do.
-    unsafe {
-        let registers = &mut (*saved.cast::<libc::ucontext_t>()).uc_mcontext.gregs;
-        let top = registers[libc::REG_RSP as usize];
-        let slot = usize::try_from(top).unwrap_or(0);
-        registers[libc::REG_RIP as usize] = *ptr::with_exposed_provenance::<i64>(slot);
-        registers[libc::REG_RSP as usize] = top + 8;
-    }
+    let top = address_in(registers[libc::REG_RSP as usize]);
+    // SAFETY: what was interrupted is a leaf function of `touch` before it changed the stack
+    // pointer, or the target of its jump: in either case the stack holds the return address,
+    // and returning there is what `ret` would do.
+    let back = unsafe { *ptr::with_exposed_provenance::<i64>(top) };
+    registers[libc::REG_RIP as usize] = back;
+    registers[libc::REG_RSP as usize] += 8;
+}
+
+/// A saved register as the address that it holds.
+fn address_in(register: i64) -> usize {
+    usize::try_from(register.cast_unsigned()).unwrap_or(0)
 }
 
 /// For the scenarios' parent: SIGINT, SIGTERM and SIGHUP end what runs and let

@@ -25,6 +25,13 @@ extern "C" fn jump_to(address: usize) {
     naked_asm!("jmp rdi")
 }
 
+/// Whether an instruction is one of the accesses that may fail: each is the
+/// first of its function.
+pub(super) fn is_access(instruction: usize) -> bool {
+    let (load, store) = (load_byte as extern "C" fn(_) -> _, store_byte as extern "C" fn(_, _));
+    instruction == load as usize || instruction == store as usize
+}
+
 /// Reads the byte at `address`, whatever is there.
 ///
 /// Nothing is borrowed and nothing but the byte is learned; where there is no
