@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "mappings in known states need mmap and madvise")]
 
 use std::fs::File;
-use std::os::fd::AsRawFd as _;
+use std::os::fd::AsRawFd;
 use std::ptr;
 
 /// A mapping that is unmapped with its owner.
@@ -20,7 +20,7 @@ impl Mapping {
         file: Option<&File>,
     ) -> Option<Self> {
         let flags = if file.is_some() { flags } else { flags | libc::MAP_ANONYMOUS };
-        let descriptor = file.map_or(-1, |file| file.as_raw_fd());
+        let descriptor = file.map_or(-1, AsRawFd::as_raw_fd);
         // SAFETY: a fresh mapping at an address of the kernel's choice touches
         // nothing that exists.
         let start = unsafe { libc::mmap(ptr::null_mut(), size, protection, flags, descriptor, 0) };
