@@ -115,6 +115,7 @@ fn totals_agree_with_the_kernel_and_pmap() {
             assert!(matches!(outcome, Outcome::Agrees), "a child of our own sits still");
         }
     }
+    let own = std::env::current_exe().unwrap();
     let (mut agreed, mut restless) = (0, 0);
     for entry in std::fs::read_dir("/proc").unwrap().filter_map(Result::ok) {
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
