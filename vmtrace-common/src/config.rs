@@ -1,5 +1,7 @@
-//! What user space tells the programs before they are loaded, as `.rodata`
-//! globals: the verifier sees constants and drops the branches not taken.
+//! What user space tells the programs before they are loaded, as one `.rodata`
+//! global: the verifier sees constants and drops the branches not taken.
+
+use core::mem::size_of;
 
 /// Not resolved: what needs this field is left out.
 pub const ABSENT: u32 = u32::MAX;
@@ -18,4 +20,181 @@ pub mod lane {
     pub const MAJOR: u32 = 3;
     /// How many there are.
     pub const COUNT: u32 = 4;
+}
+
+/// How many slots the lanes but [`lane::END`] have together, for each slot of
+/// that one: a ring of `n` slots comes with three of `n / 8`.
+pub const SIDE_SHIFT: u32 = 3;
+
+/// Slots in the table of regions that were described already.
+pub const KNOWN_REGIONS: u32 = 1 << 14;
+
+/// Entries in the table that answers "surely not traced" for a thread id.
+pub const HINTS: u32 = 1 << 16;
+
+/// How many slots of a spill table a fault tries before it is lost.
+pub const SPILL_PROBES: u32 = 8;
+
+/// The session's settings and the running kernel's layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Config {
+    /// Every thread is traced.
+    pub everything: u32,
+    /// Children of traced processes are traced.
+    pub follow: u32,
+    /// vmtrace's own process, which is never traced.
+    pub own: u32,
+    /// Slots in the main ring of a CPU, less one; a power of two less one.
+    pub ring_mask: u32,
+    /// Slots in each side ring, less one.
+    pub side_mask: u32,
+    /// Slots of all of a CPU's rings.
+    pub ring_stride: u32,
+    /// Slots in the main lane's spill table, less one.
+    pub spill_mask: u32,
+    /// Slots in each side lane's spill table, less one.
+    pub spill_side_mask: u32,
+    /// Slots of all of a CPU's spill tables.
+    pub spill_stride: u32,
+    /// Each TLB flush is sent, not only counted.
+    pub tlb_events: u32,
+    /// `bpf_get_current_task_btf` is there (5.11 and later).
+    pub task_btf: u32,
+    /// Faults shorter than this many nanoseconds are left out.
+    pub min_latency: u64,
+    /// Only faults that the kernel counts as major are sent.
+    pub only_major: u32,
+    /// Where `oom:mark_victim` keeps its fields.
+    pub victim: VictimFields,
+    /// Where the kernel keeps things.
+    pub at: Offsets,
+}
+
+const _: () = assert!(size_of::<Config>() <= 512, "a global the loader can override");
+
+/// Offsets in the `oom:mark_victim` event, from its tracefs format, or [`ABSENT`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct VictimFields {
+    /// The victim.
+    pub pid: u32,
+    /// `__data_loc` of its name.
+    pub comm: u32,
+    /// kB mapped.
+    pub total_vm: u32,
+    /// kB resident and anonymous.
+    pub anon_rss: u32,
+    /// kB resident and file-backed.
+    pub file_rss: u32,
+    /// kB resident and shared.
+    pub shmem_rss: u32,
+    /// The user.
+    pub uid: u32,
+    /// kB of page tables.
+    pub pgtables: u32,
+    /// `oom_score_adj`, two bytes.
+    pub oom_score_adj: u32,
+}
+
+impl VictimFields {
+    /// Nothing is known.
+    pub const ABSENT: Self = Self {
+        pid: ABSENT,
+        comm: ABSENT,
+        total_vm: ABSENT,
+        anon_rss: ABSENT,
+        file_rss: ABSENT,
+        shmem_rss: ABSENT,
+        uid: ABSENT,
+        pgtables: ABSENT,
+        oom_score_adj: ABSENT,
+    };
+}
+
+macro_rules! offsets {
+    ($($(#[$doc:meta])* $field:ident: $path:literal),* $(,)?) => {
+        /// Byte offsets in the running kernel's structs, or [`ABSENT`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(C)]
+        pub struct Offsets {
+            $(#[doc = concat!("`", $path, "`.")] pub $field: u32,)*
+        }
+
+        impl Offsets {
+            /// Nothing is known.
+            pub const ABSENT: Self = Self { $($field: ABSENT,)* };
+
+            /// The fields by the kernel's names, in order: what user space looks
+            /// up in the kernel's type information.
+            pub const PATHS: &[&str] = &[$($path,)*];
+
+            /// Sets the field whose place in [`PATHS`](Self::PATHS) is `index`.
+            pub fn set(&mut self, index: usize, offset: u32) {
+                let fields: &mut [&mut u32] = &mut [$(&mut self.$field,)*];
+                if let Some(field) = fields.get_mut(index) {
+                    **field = offset;
+                }
+            }
+        }
+    };
+}
+
+offsets! {
+    vma_start: "vm_area_struct.vm_start",
+    vma_end: "vm_area_struct.vm_end",
+    vma_flags: "vm_area_struct.vm_flags",
+    vma_offset: "vm_area_struct.vm_pgoff",
+    vma_file: "vm_area_struct.vm_file",
+    vma_ops: "vm_area_struct.vm_ops",
+    vma_mm: "vm_area_struct.vm_mm",
+    vma_anon_name: "vm_area_struct.anon_name",
+    anon_name_text: "anon_vma_name.name",
+    mm_start_brk: "mm_struct.start_brk",
+    mm_brk: "mm_struct.brk",
+    mm_start_stack: "mm_struct.start_stack",
+    mm_env_end: "mm_struct.env_end",
+    task_mm: "task_struct.mm",
+    mm_vdso: "mm_struct.context.vdso",
+    file_inode: "file.f_inode",
+    file_path: "file.f_path",
+    path_mnt: "path.mnt",
+    path_dentry: "path.dentry",
+    mount_id: "mount.mnt_id",
+    mount_vfs: "mount.mnt",
+    vfsmount_root: "vfsmount.mnt_root",
+    dentry_parent: "dentry.d_parent",
+    dentry_name: "dentry.d_name.name",
+    inode_number: "inode.i_ino",
+    inode_generation: "inode.i_generation",
+    inode_links: "inode.i_nlink",
+    inode_super: "inode.i_sb",
+    inode_mode: "inode.i_mode",
+    super_device: "super_block.s_dev",
+    super_magic: "super_block.s_magic",
+    task_pid: "task_struct.pid",
+    task_tgid: "task_struct.tgid",
+    task_comm: "task_struct.comm",
+    task_min_flt: "task_struct.min_flt",
+    task_maj_flt: "task_struct.maj_flt",
+    task_pagefault_disabled: "task_struct.pagefault_disabled",
+    task_trap: "task_struct.thread.trap_nr",
+    task_cgroups: "task_struct.cgroups",
+    task_stack: "task_struct.stack",
+    css_set_cgroup: "css_set.dfl_cgrp",
+    cgroup_node: "cgroup.kn",
+    node_id: "kernfs_node.id",
+    regs_ip: "pt_regs.ip",
+    fault_orig_pte: "vm_fault.orig_pte",
+    fault_pte: "vm_fault.pte",
+    binprm_filename: "linux_binprm.filename",
+    oom_memcg: "oom_control.memcg",
+    oom_gfp: "oom_control.gfp_mask",
+    oom_order: "oom_control.order",
+    oom_total_pages: "oom_control.totalpages",
+    oom_chosen: "oom_control.chosen",
+    oom_chosen_points: "oom_control.chosen_points",
+    oom_constraint: "oom_control.constraint",
+    memcg_css: "mem_cgroup.css",
+    css_cgroup: "cgroup_subsys_state.cgroup",
 }

@@ -12,3 +12,4 @@ pub mod config;
 pub mod counters;
 pub mod evidence;
 pub mod record;
+pub mod thread;

@@ -1,0 +1,255 @@
+//! Sending: a finished fault to its ring or spill table, a rare record to its own.
+
+use core::{arch::asm, mem::size_of};
+
+use aya_ebpf::{
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    maps::ring_buf::RingBufEntry,
+};
+use vmtrace_common::{
+    buckets,
+    config::{SPILL_PROBES, lane},
+    evidence::{flag, ret},
+    record::{Fault, Header, Spill, tag},
+    thread::{Thread, state},
+};
+
+use crate::{
+    config::config,
+    inflight,
+    maps::{CURSORS, RARE, RINGS, SPILLS, count},
+    target::Ids,
+};
+
+/// Rare records wait for the reader's next tick unless this much has gathered.
+const RARE_WAKEUP: u64 = 1 << 18;
+
+/// What the end of a fault knows beside the fault in flight.
+#[derive(Clone, Copy)]
+pub(crate) struct Ending {
+    pub(crate) address: u64,
+    pub(crate) ip: u64,
+    pub(crate) region: u64,
+    pub(crate) nature: u16,
+    pub(crate) flags: u16,
+    pub(crate) ret: u16,
+    pub(crate) end: u8,
+    pub(crate) signal: u8,
+    pub(crate) code: u8,
+}
+
+/// Closes the fault in flight and sends it, through the calling program's own
+/// lane.
+#[inline(always)]
+pub(crate) fn finish(lane: u32, ids: Ids, thread: &mut Thread, ending: &Ending) {
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let latency = now - thread.start;
+    thread.state = state::IDLE;
+    thread.seen += 1;
+    inflight::account(thread);
+    if config!(min_latency) != 0 && latency < config!(min_latency)
+        || config!(only_major) != 0
+            && ending.ret & ret::MAJOR == 0
+            && ending.flags & flag::TRIED == 0
+    {
+        thread.filtered += 1;
+        return;
+    }
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    let fault = Fault {
+        time: now,
+        latency,
+        address: ending.address,
+        ip: ending.ip,
+        region: ending.region,
+        pid: ids.pid,
+        tid: ids.tid,
+        error: thread.error,
+        flags: ending.flags,
+        ret: ending.ret,
+        marks: thread.marks,
+        nature: ending.nature,
+        cpu: cpu as u16,
+        retries: thread.retries,
+        via: Fault::via(thread.origin, ending.end),
+        signal: ending.signal,
+        code: ending.code,
+    };
+    send(lane, cpu, thread, &fault);
+}
+
+#[inline(always)]
+fn send(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
+    let Some(cursor) = CURSORS.get_ptr_mut(cpu * lane::COUNT + lane) else {
+        thread.lost += 1;
+        return;
+    };
+    let mask = if lane == lane::END { config!(ring_mask) } else { config!(side_mask) };
+    // SAFETY: only this program writes `head`, and it does not run twice at
+    // once on a CPU; `tail` is user space's, read once.
+    let (head, tail) =
+        unsafe { ((*cursor).head, core::ptr::read_volatile(&raw const (*cursor).tail)) };
+    let used = head.wrapping_sub(tail);
+    if used <= u64::from(mask) {
+        let base = if lane == lane::END {
+            0
+        } else {
+            config!(ring_mask) + 1 + (lane - 1) * (config!(side_mask) + 1)
+        };
+        let slot = cpu * config!(ring_stride) + base + (head as u32 & mask);
+        if let Some(slot) = RINGS.get_ptr_mut(slot) {
+            // SAFETY: the slot is ours until `head` moves past it.
+            unsafe {
+                slot.write(*fault);
+                publish();
+                core::ptr::write_volatile(&raw mut (*cursor).head, head + 1);
+            }
+            thread.emitted += 1;
+            if used == u64::from(mask >> 1) {
+                ring_the_bell();
+            }
+            return;
+        }
+    }
+    // SAFETY: as `head`.
+    unsafe { (*cursor).full += 1 };
+    if spill(lane, cpu, fault) {
+        thread.spilled += 1;
+    } else {
+        thread.lost += 1;
+    }
+}
+
+/// Keeps the compiler from moving a store that tells of data above the data;
+/// x86 keeps the order of stores by itself. (`compiler_fence` does the same, but
+/// LLVM has no such thing for BPF.)
+#[inline(always)]
+fn publish() {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("") };
+}
+
+/// Folds a fault into the spill table. False where that has no room either.
+#[inline(always)]
+fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
+    let (mask, base) = if lane == lane::END {
+        (config!(spill_mask), 0)
+    } else {
+        let side = config!(spill_side_mask);
+        (side, config!(spill_mask) + 1 + (lane - 1) * (side + 1))
+    };
+    let base = cpu * config!(spill_stride) + base;
+    let what = evidence(fault);
+    let mut hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ fault.region >> 12)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        >> 32;
+    for _ in 0..SPILL_PROBES {
+        let Some(slot) = SPILLS.get_ptr_mut(base + (hash as u32 & mask)) else {
+            return false;
+        };
+        // SAFETY: only this program writes this CPU's table of this lane.
+        let slot = unsafe { &mut *slot };
+        if slot.count == 0 {
+            slot.common = *fault;
+            slot.header.pid = fault.pid;
+            return fold(slot, fault);
+        }
+        if slot.common.pid == fault.pid
+            && slot.common.region == fault.region
+            && evidence(&slot.common) == what
+        {
+            return fold(slot, fault);
+        }
+        hash += 1;
+    }
+    false
+}
+
+/// Everything of a fault that its kind depends on.
+#[inline(always)]
+fn evidence(fault: &Fault) -> [u64; 2] {
+    [
+        u64::from(fault.error)
+            | u64::from(fault.flags) << 16
+            | u64::from(fault.ret) << 32
+            | u64::from(fault.marks) << 48,
+        u64::from(fault.nature)
+            | u64::from(fault.via) << 16
+            | u64::from(fault.signal) << 24
+            | u64::from(fault.code) << 32
+            | if fault.address < 1 << 16 { 1 << 40 } else { 0 },
+    ]
+}
+
+#[inline(always)]
+fn fold(slot: &mut Spill, fault: &Fault) -> bool {
+    slot.header.time = fault.time;
+    slot.total += fault.latency;
+    if fault.latency > slot.max {
+        slot.max = fault.latency;
+    }
+    if let Some(bucket) = slot.buckets.get_mut(buckets::index(fault.latency)) {
+        *bucket += 1;
+    }
+    // Last, so that a reader never sees a count without its common part.
+    publish();
+    slot.count += 1;
+    true
+}
+
+/// Tells the reader that a ring is half full.
+#[inline(always)]
+fn ring_the_bell() {
+    if let Some(mut bell) = RARE.reserve::<Header>(0) {
+        bell.write(Header {
+            tag: tag::DOORBELL,
+            cpu: 0,
+            len: size_of::<Header>() as u32,
+            time: 0,
+            pid: 0,
+            tid: 0,
+        });
+        bell.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+    }
+}
+
+/// Room for a rare record; counts where there is none.
+#[inline(always)]
+pub(crate) fn reserve<T: 'static>() -> Option<RingBufEntry<T>> {
+    let entry = RARE.reserve::<T>(0);
+    if entry.is_none() {
+        count!(unsent);
+    }
+    entry
+}
+
+/// Sends a rare record.
+#[inline(always)]
+pub(crate) fn submit<T: 'static>(entry: RingBufEntry<T>) {
+    let waiting = RARE.query(u64::from(BPF_RB_AVAIL_DATA));
+    let wake = if waiting > RARE_WAKEUP { BPF_RB_FORCE_WAKEUP } else { BPF_RB_NO_WAKEUP };
+    entry.submit(u64::from(wake));
+}
+
+/// Sends a rare record and wakes the reader.
+#[inline(always)]
+pub(crate) fn submit_now<T: 'static>(entry: RingBufEntry<T>) {
+    entry.submit(u64::from(BPF_RB_FORCE_WAKEUP));
+}
+
+/// A rare record's header.
+#[inline(always)]
+pub(crate) fn header<T>(tag: u16, ids: Ids, time: u64) -> Header {
+    Header {
+        tag,
+        // SAFETY: no arguments.
+        cpu: unsafe { bpf_get_smp_processor_id() } as u16,
+        len: size_of::<T>() as u32,
+        time,
+        pid: ids.pid,
+        tid: ids.tid,
+    }
+}

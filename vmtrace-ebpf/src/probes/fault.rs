@@ -1,0 +1,199 @@
+//! A fault's beginning (the exception) and its end (`handle_mm_fault`'s return).
+
+use aya_ebpf::{
+    macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
+    programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
+};
+use vmtrace_common::{
+    config::lane,
+    evidence::{end, error, flag, origin, ret},
+    thread::{Thread, state},
+};
+
+use crate::{
+    config::at,
+    emit::{self, Ending},
+    inflight,
+    kernel::{Direct, Helper, Read, probe},
+    maps::count,
+    target::{self, Ids},
+    vma,
+};
+
+/// `exceptions:page_fault_user(address, regs, error_code)`
+#[raw_tracepoint(tracepoint = "page_fault_user")]
+pub(crate) fn fault_user(ctx: RawTracePointContext) -> i32 {
+    if let Some((_, thread)) = target::current() {
+        inflight::open(thread, ctx.arg(0), ctx.arg::<u64>(2) as u16, origin::USER);
+    }
+    0
+}
+
+/// `exceptions:page_fault_kernel(address, regs, error_code)`
+///
+/// Only user addresses count, and only where the access may sleep: elsewhere
+/// the exception goes to its fix-up without being a fault to anybody.
+#[raw_tracepoint(tracepoint = "page_fault_kernel")]
+pub(crate) fn fault_kernel(ctx: RawTracePointContext) -> i32 {
+    let address: u64 = ctx.arg(0);
+    if address >> 63 != 0 {
+        return 0;
+    }
+    if let Some((_, thread)) = target::current() {
+        if inflight::is_atomic() {
+            count!(atomic);
+            return 0;
+        }
+        inflight::open(thread, address, ctx.arg::<u64>(2) as u16, origin::KERNEL);
+    }
+    0
+}
+
+/// `handle_mm_fault(vma, address, flags, regs)`
+#[fentry(function = "handle_mm_fault")]
+pub(crate) fn handle_enter(ctx: FEntryContext) -> i32 {
+    enter::<Direct>(ctx.arg(0), ctx.arg(1), ctx.arg::<u64>(2) as u16, ctx.arg(3));
+    0
+}
+
+/// `handle_mm_fault(vma, address, flags, regs) = ret`
+#[fexit(function = "handle_mm_fault")]
+pub(crate) fn handle_leave(ctx: FExitContext) -> i32 {
+    let Some((ids, thread)) = target::current() else {
+        return 0;
+    };
+    // SAFETY: a map value of our own thread's, which nobody else writes.
+    let thread = unsafe { &mut *thread };
+    let regs: u64 = ctx.arg(3);
+    let call = Call {
+        address: ctx.arg(1),
+        ip: if regs == 0 { 0 } else { Direct::u64(regs, at!(regs_ip)) },
+        flags: ctx.arg::<u64>(2) as u16,
+        ret: ctx.arg::<u64>(4) as u16,
+        vma: ctx.arg(0),
+    };
+    leave::<Direct>(ids, thread, &call);
+    0
+}
+
+/// `handle_mm_fault(vma, address, flags, regs)`
+#[kprobe(function = "handle_mm_fault")]
+pub(crate) fn handle_enter_kprobe(ctx: ProbeContext) -> u32 {
+    let (Some(vma), Some(address), Some(flags), Some(regs)) =
+        (ctx.arg::<u64>(0), ctx.arg::<u64>(1), ctx.arg::<u64>(2), ctx.arg::<u64>(3))
+    else {
+        return 0;
+    };
+    enter::<Helper>(vma, address, flags as u16, regs);
+    // The return probe sees no arguments: keep what it needs.
+    if let Some(thread) = inflight::open_fault() {
+        thread.kept = vma;
+        thread.address = address;
+        thread.flags = flags as u16;
+        thread.ip = if regs == 0 { 0 } else { probe(regs, at!(regs_ip)) };
+    }
+    0
+}
+
+/// `handle_mm_fault(…) = ret`
+#[kretprobe(function = "handle_mm_fault")]
+pub(crate) fn handle_leave_kprobe(ctx: RetProbeContext) -> u32 {
+    let Some((ids, thread)) = target::current() else {
+        return 0;
+    };
+    // SAFETY: a map value of our own thread's, which nobody else writes.
+    let thread = unsafe { &mut *thread };
+    let call = Call {
+        address: thread.address,
+        ip: thread.ip,
+        flags: thread.flags,
+        ret: ctx.ret::<u64>() as u16,
+        vma: thread.kept,
+    };
+    leave::<Helper>(ids, thread, &call);
+    0
+}
+
+/// One call of `handle_mm_fault`, seen from its end.
+struct Call {
+    vma: u64,
+    address: u64,
+    ip: u64,
+    flags: u16,
+    ret: u16,
+}
+
+/// Faults without an exception begin here; those that may end without a region
+/// to look at have it noted.
+#[inline(always)]
+fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) {
+    if regs == 0 {
+        if let Some((_, thread)) = target::current() {
+            begin_gup(thread, address, flags);
+        }
+    } else if flags & flag::WRITE != 0 && vma::is_shared::<R>(vma) {
+        // It may end COMPLETED, with the lock gone: look now.
+        if let Some((ids, thread)) = target::current() {
+            // SAFETY: a map value of our own thread's, which nobody else writes.
+            let thread = unsafe { &mut *thread };
+            let touched = vma::touch::<R>(ids, thread, vma);
+            thread.region = touched.start;
+            thread.nature = touched.nature;
+        }
+    }
+}
+
+#[inline(always)]
+fn begin_gup(thread: *mut Thread, address: u64, flags: u16) {
+    // SAFETY: a map value of our own thread's, which nobody else writes.
+    let open = unsafe { &*thread };
+    let again = open.state == state::OPEN
+        && open.origin == origin::GUP
+        && open.retries != 0
+        && open.address >> 12 == address >> 12;
+    if !again {
+        let write = if flags & flag::WRITE != 0 { error::WRITE } else { 0 };
+        inflight::open(thread, address, write, origin::GUP);
+    }
+}
+
+#[inline(always)]
+fn leave<R: Read>(ids: Ids, thread: &mut Thread, call: &Call) {
+    if thread.state != state::OPEN {
+        return;
+    }
+    if call.ret & ret::RETRY != 0 {
+        thread.ret |= call.ret & ret::MAJOR;
+        if thread.retries != u8::MAX {
+            thread.retries += 1;
+        }
+        return;
+    }
+    if call.ret & ret::COMPLETED == 0 {
+        let touched = vma::touch::<R>(ids, thread, call.vma);
+        thread.region = touched.start;
+        thread.nature = touched.nature;
+    }
+    let ret = call.ret | thread.ret;
+    let failed = ret & (ret::ERROR & !ret::FALLBACK) != 0;
+    if failed && ret & ret::OOM == 0 && thread.origin != origin::GUP {
+        // A signal or a fix-up follows and tells what became of it.
+        thread.state = state::FAILED;
+        thread.ret = ret;
+        thread.flags = call.flags;
+        thread.ip = call.ip;
+        return;
+    }
+    let ending = Ending {
+        address: call.address,
+        ip: call.ip,
+        region: thread.region,
+        nature: thread.nature,
+        flags: call.flags,
+        ret,
+        end: end::RETURN,
+        signal: 0,
+        code: 0,
+    };
+    emit::finish(lane::END, ids, thread, &ending);
+}

@@ -1,0 +1,248 @@
+//! Births, deaths and changes of traced threads: what keeps the thread table
+//! true and every process named, however short its life.
+
+use aya_ebpf::{
+    helpers::{bpf_get_current_comm, bpf_ktime_get_ns},
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
+};
+use aya_log_ebpf::debug;
+use vmtrace_common::{
+    config::ABSENT,
+    record::{COMM, Cgroup, Exec, PATH, Rename, Task, Totals, tag},
+    thread::Thread,
+};
+
+use crate::{
+    config::{at, config},
+    emit,
+    kernel::{probe, text},
+    maps::{CGROUPS, TARGETS, THREADS, count},
+    target::{self, Ids},
+};
+
+/// A thread of the same process, not a new one.
+const CLONE_THREAD: u64 = 0x1_0000;
+/// The same address space.
+const CLONE_VM: u64 = 0x100;
+
+/// `task:task_newtask(task, clone_flags)`, in the creator, before the new thread
+/// runs. io_uring's workers come this way too, but not by `sched_process_fork`.
+#[raw_tracepoint(tracepoint = "task_newtask")]
+pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
+    let creator = target::ids();
+    let flags: u64 = ctx.arg(1);
+    if creator.pid == config!(own) && (flags & CLONE_THREAD != 0 || config!(everything) != 0) {
+        return 0;
+    }
+    let parent = THREADS.get_ptr(&creator.tid);
+    // SAFETY: a plain load of a whole word.
+    let asked_for = unsafe { TARGETS.get(&creator.pid) }.is_some();
+    let inherits = parent.is_some() || asked_for;
+    if config!(everything) == 0
+        && !(inherits && (flags & CLONE_THREAD != 0 || config!(follow) != 0))
+    {
+        return 0;
+    }
+    let task: u64 = ctx.arg(0);
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let new = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
+    let space = match parent {
+        // SAFETY: a plain load of a whole word.
+        Some(parent) if flags & CLONE_VM != 0 => unsafe { (*parent).space },
+        _ => now as u32,
+    };
+    // The kernel's counters begin at zero with the thread.
+    let thread = Thread { pid: new.pid, space, based: 1, ..Thread::default() };
+    if !target::adopt(new.tid, &thread) {
+        count!(untracked);
+        return 0;
+    }
+    debug!(&ctx, "tracing thread {} of process {}", new.tid, new.pid);
+    born(task, new, creator, now);
+    0
+}
+
+#[inline(always)]
+fn born(task: u64, new: Ids, creator: Ids, now: u64) {
+    let Some(mut entry) = emit::reserve::<Task>() else {
+        return;
+    };
+    entry.write(Task {
+        header: emit::header::<Task>(tag::TASK, new, now),
+        parent: creator.pid,
+        creator: creator.tid,
+        cgroup: cgroup_of(task),
+        comm: comm_of(task),
+    });
+    emit::submit(entry);
+}
+
+#[inline(always)]
+fn comm_of(task: u64) -> [u8; COMM] {
+    if at!(task_comm) == ABSENT {
+        return [0; COMM];
+    }
+    probe::<[u8; COMM]>(task, at!(task_comm))
+}
+
+/// The task's cgroup in the v2 hierarchy.
+#[inline(always)]
+fn cgroup_of(task: u64) -> u64 {
+    let set: u64 = probe(task, at!(task_cgroups));
+    let cgroup: u64 = probe(set, at!(css_set_cgroup));
+    probe(probe(cgroup, at!(cgroup_node)), at!(node_id))
+}
+
+/// `sched:sched_process_exec(task, old_pid, bprm)`, in the new program.
+///
+/// A thread that is not its process's first takes that one's id, and brings its
+/// counters along: its entry moves.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
+    let ids = target::ids();
+    let old = ctx.arg::<u64>(1) as u32;
+    if old != ids.tid
+        && let Some(moving) = THREADS.get_ptr(&old)
+    {
+        // SAFETY: the thread's own entry.
+        let moving = unsafe { *moving };
+        if THREADS.insert(&ids.tid, &moving, 0).is_ok() {
+            let _ = THREADS.remove(&old);
+        }
+    }
+    let Some(thread) = THREADS.get_ptr_mut(&ids.tid) else {
+        return 0;
+    };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    // SAFETY: a map value of our own thread's, which nobody else writes.
+    unsafe { (*thread).space = now as u32 };
+    let Some(mut entry) = emit::reserve::<Exec>() else {
+        return 0;
+    };
+    let exec = entry.as_mut_ptr();
+    // SAFETY: the ring lent us room for one Exec.
+    unsafe {
+        (*exec).header = emit::header::<Exec>(tag::EXEC, ids, now);
+        (*exec).old_tid = old;
+        let mm: u64 = probe(ctx.arg(0), at!(task_mm));
+        (*exec).stack = probe(mm, at!(mm_start_stack));
+        (*exec).stack_end = probe(mm, at!(mm_env_end));
+        (*exec).comm = bpf_get_current_comm().unwrap_or_default();
+        let name: u64 = probe(ctx.arg(2), at!(binprm_filename));
+        let len = text((&raw mut (*exec).path).cast(), PATH as u32, name);
+        (*exec).path_len = if len > 0 { len - 1 } else { 0 };
+    }
+    emit::submit(entry);
+    0
+}
+
+/// `sched:sched_process_exit(task, …)`: the thread is going. On kernels where
+/// this comes before its memory is given back it may still fault, so its account
+/// stays open until [`task_free`].
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
+    let ids = target::ids();
+    if THREADS.get_ptr(&ids.tid).is_none() {
+        return 0;
+    }
+    let Some(mut entry) = emit::reserve::<Totals>() else {
+        return 0;
+    };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    entry
+        .write(Totals { header: emit::header::<Totals>(tag::EXIT, ids, now), ..Totals::default() });
+    emit::submit_now(entry);
+    0
+}
+
+/// `sched:sched_process_free(task)`: the thread is gone, and nothing of it runs.
+#[raw_tracepoint(tracepoint = "sched_process_free")]
+pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
+    let task: u64 = ctx.arg(0);
+    let tid: u32 = probe(task, at!(task_pid));
+    let Some(thread) = THREADS.get_ptr(&tid) else {
+        return 0;
+    };
+    // SAFETY: the thread is gone: nobody writes its entry.
+    let thread = unsafe { &*thread };
+    let ids = Ids { pid: thread.pid, tid };
+    let Some(mut entry) = emit::reserve::<Totals>() else {
+        // Its account is not lost: user space finds it in the table.
+        return 0;
+    };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    entry.write(Totals {
+        header: emit::header::<Totals>(tag::TOTALS, ids, now),
+        min_flt: thread.min_last - thread.min_base,
+        maj_flt: thread.maj_last - thread.maj_base,
+        seen: thread.seen,
+        emitted: thread.emitted,
+        spilled: thread.spilled,
+        lost: thread.lost,
+        filtered: thread.filtered,
+        stale: thread.stale,
+        flushes: thread.flushes,
+        pages: thread.pages,
+        full_flushes: thread.full_flushes,
+    });
+    emit::submit(entry);
+    let _ = THREADS.remove(&tid);
+    0
+}
+
+/// `task:task_rename(task, comm)`
+#[raw_tracepoint(tracepoint = "task_rename")]
+pub(crate) fn task_rename(ctx: RawTracePointContext) -> i32 {
+    let task: u64 = ctx.arg(0);
+    let tid: u32 = probe(task, at!(task_pid));
+    let Some(thread) = THREADS.get_ptr(&tid) else {
+        return 0;
+    };
+    let Some(mut entry) = emit::reserve::<Rename>() else {
+        return 0;
+    };
+    let rename = entry.as_mut_ptr();
+    // SAFETY: the ring lent us room for one Rename, and `thread` is a map value.
+    unsafe {
+        let ids = Ids { pid: (*thread).pid, tid };
+        (*rename).header = emit::header::<Rename>(tag::RENAME, ids, bpf_ktime_get_ns());
+        (*rename).comm = [0; COMM];
+        text((&raw mut (*rename).comm).cast(), COMM as u32, ctx.arg(1));
+    }
+    emit::submit(entry);
+    0
+}
+
+/// `cgroup:cgroup_attach_task(dst_cgrp, path, task, threadgroup)`
+#[raw_tracepoint(tracepoint = "cgroup_attach_task")]
+pub(crate) fn task_cgroup(ctx: RawTracePointContext) -> i32 {
+    let task: u64 = ctx.arg(2);
+    let ids = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
+    let cgroup: u64 = probe(probe(ctx.arg(0), at!(cgroup_node)), at!(node_id));
+    // SAFETY: a plain load of a whole word.
+    let asked_for = unsafe { CGROUPS.get(&cgroup) }.is_some();
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if THREADS.get_ptr(&ids.tid).is_none() {
+        if !asked_for {
+            return 0;
+        }
+        let thread = Thread { pid: ids.pid, ..Thread::default() };
+        if !target::adopt(ids.tid, &thread) {
+            count!(untracked);
+            return 0;
+        }
+        born(task, ids, ids, now);
+    }
+    let Some(mut entry) = emit::reserve::<Cgroup>() else {
+        return 0;
+    };
+    entry.write(Cgroup { header: emit::header::<Cgroup>(tag::CGROUP, ids, now), cgroup });
+    emit::submit(entry);
+    0
+}

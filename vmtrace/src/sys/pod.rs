@@ -1,0 +1,22 @@
+//! The wire types as aya's plain old data.
+
+use vmtrace_common::{
+    config::Config,
+    counters::Counters,
+    thread::{Cursor, Thread},
+};
+
+/// A wire type that may be copied to and from a map byte by byte.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+pub struct Wire<T>(pub T);
+
+macro_rules! plain {
+    ($($wire:ty),*) => {$(
+        // SAFETY: `repr(C)`, integers and arrays of integers only, valid for
+        // any bytes, and with no padding (asserted where it is defined).
+        unsafe impl aya::Pod for Wire<$wire> {}
+    )*};
+}
+
+plain!(Config, Counters, Thread, Cursor);

@@ -1,0 +1,8 @@
+//! Debian's archive as a source of things that a machine may lack: kernels,
+//! the standard library's source, a static busybox. Nothing is installed;
+//! packages are unpacked into the project's cache.
+
+pub(crate) mod archive;
+pub(crate) mod deb;
+pub(crate) mod index;
+pub(crate) mod version;
