@@ -6,7 +6,7 @@ use super::badness::Candidate;
 pub fn unit(cgroup: &str) -> Option<&str> {
     cgroup
         .rsplit('/')
-        .find(|part| part.ends_with(".service") || part.ends_with(".scope"))
+        .find(|part| matches!(part.rsplit_once('.'), Some((_, "service" | "scope"))))
         // What a shell would take apart is not offered for copying.
         .filter(|unit| {
             unit.chars().all(|sign| sign.is_ascii_alphanumeric() || "@._:-".contains(sign))

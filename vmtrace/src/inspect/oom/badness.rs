@@ -140,14 +140,15 @@ mod tests {
 
     #[test]
     fn the_worst_goes_first_and_the_younger_of_equals() {
-        let older = Candidate { started: 5, ..candidate(9, 70, 0) };
-        let younger = Candidate { started: 6, ..candidate(8, 70, 0) };
+        let first = Candidate { started: 5, ..candidate(9, 70, 0) };
+        let second = Candidate { started: 6, ..candidate(8, 70, 0) };
         let immune = Candidate { immune: Some(Immune::Init), ..candidate(1, 900, 0) };
         let small = candidate(7, 10, 1);
-        let all = [older, small, younger, immune];
-        let order: Vec<_> = rank(all.iter(), TOTAL).iter().map(|r| r.candidate.pid).collect();
-        assert_eq!(order, [7, 8, 9], "one point of adj outweighs 60 pages");
-        let order: Vec<_> = rank(all.iter(), 900).iter().map(|r| r.candidate.pid).collect();
-        assert_eq!(order, [8, 9, 7], "in a small cgroup it weighs nothing");
+        let all = [first, small, second, immune];
+        let order = |total| -> Vec<_> {
+            rank(all.iter(), total).iter().map(|ranked| ranked.candidate.pid).collect()
+        };
+        assert_eq!(order(TOTAL), [7, 8, 9], "one point of adj outweighs 60 pages");
+        assert_eq!(order(900), [8, 9, 7], "in a small cgroup it weighs nothing");
     }
 }

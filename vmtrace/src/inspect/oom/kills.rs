@@ -50,11 +50,11 @@ pub fn parse<'a>(records: impl Iterator<Item = &'a str>) -> Vec<Kill> {
             constraint = value(fields, "constraint=")
                 .map(|word| word.trim_start_matches("CONSTRAINT_").to_ascii_lowercase());
             cgroup = value(fields, "oom_memcg=");
-        } else if let Some((_, rest)) = text.split_once("Killed process ") {
-            if let Some(kill) = killed(rest) {
-                let (trigger, constraint) = (trigger.take(), constraint.take());
-                kills.push(Kill { at_us, trigger, constraint, cgroup: cgroup.take(), ..kill });
-            }
+        } else if let Some((_, rest)) = text.split_once("Killed process ")
+            && let Some(kill) = killed(rest)
+        {
+            let (trigger, constraint) = (trigger.take(), constraint.take());
+            kills.push(Kill { at_us, trigger, constraint, cgroup: cgroup.take(), ..kill });
         }
     }
     kills

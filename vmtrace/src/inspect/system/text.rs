@@ -359,15 +359,22 @@ fn huge(out: &mut dyn Write, screen: &Screen, memory: &Memory) -> io::Result<()>
     settings(out, screen, &memory.thp)
 }
 
+/// Names and values in columns; what they mean beside them, or below where the
+/// line is too short.
 fn settings(out: &mut dyn Write, screen: &Screen, settings: &[Setting]) -> io::Result<()> {
-    let columns = vec![Column::left(""), Column::left(""), Column::left("").shrink(Shrink::End)];
-    let mut table = Table::new(columns, 1);
+    let widest =
+        |of: fn(&Setting) -> &str| settings.iter().map(|set| of(set).len()).max().unwrap_or(0);
+    let (names, values) = (widest(|set| &set.name), widest(|set| &set.value).min(12));
     for setting in settings {
-        table.row([
-            escape::text(&setting.name).into_owned().into(),
-            escape::text(&setting.value).into_owned().into(),
-            Cell::new(Ink::Dim, setting.means),
-        ]);
+        let (name, value) = (escape::text(&setting.name), escape::text(&setting.value));
+        let line = format!(" {name:names$}  {value:values$}");
+        let room = screen.width.saturating_sub(escape::width(&line) + 2);
+        let means = screen.paint(Ink::Dim, setting.means);
+        if escape::width(setting.means) <= room {
+            writeln!(out, "{line}  {means}")?;
+        } else {
+            writeln!(out, "{}\n     {means}", line.trim_end())?;
+        }
     }
-    table.write(out, screen)
+    Ok(())
 }

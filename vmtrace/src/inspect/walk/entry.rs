@@ -166,10 +166,9 @@ pub fn bits(level: Level, raw: u64) -> Vec<String> {
         let word = match bit {
             // The same bit is PROT_NONE in an entry that is not present.
             8 if raw & PRESENT == 0 => "prot-none",
-            7 | 8 if !page => "",
+            7..=11 | 57 | 58 if !page => "",
             7 if level == Level::Pte => "pat",
             12 if !large => "",
-            9..=11 | 57 | 58 if !page => "",
             _ => name,
         };
         if raw >> bit & 1 == 1 && !word.is_empty() {
