@@ -289,9 +289,9 @@ records! {
     Fault: time latency address ip region pid tid error flags ret marks nature cpu retries via
         signal code;
     Header: tag cpu len time pid tid;
-    Region: header start end offset inode device nature naming components special name_len name;
+    Region: header start end offset inode device nature naming components special mount reserved name_len name;
     Task: header parent creator cgroup comm;
-    Exec: header old_tid path_len comm path;
+    Exec: header old_tid path_len stack stack_end comm path;
     Rename: header comm;
     Cgroup: header cgroup;
     Tlb: header pages reason reserved;

@@ -4,8 +4,10 @@
 pub mod classify;
 pub mod cli;
 pub mod decode;
+pub mod demo;
 pub mod fault;
 pub mod pipeline;
+pub mod inspect;
 pub mod preface;
 pub mod probe;
 pub mod region;

@@ -1,6 +1,10 @@
 //! The command line: arguments and wiring, nothing else.
 
+mod demo;
 pub mod generate;
+pub mod live;
+mod log;
+pub mod look;
 pub mod show;
 pub mod trace;
 pub mod view;
@@ -57,6 +61,16 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Show every region of a process's address space.
+    Maps(look::Maps),
+    /// Follow one address down the page tables, and say what touching it would do.
+    Walk(look::Walk),
+    /// Show the machine's memory, how it fares, and the settings in force.
+    System(look::System),
+    /// Show who would be killed if memory ran out, and why.
+    Oom(look::Oom),
+    /// Provoke page faults of every kind, and say what they are.
+    Demo(demo::Demo),
     /// Print a shell's completions, for its completion directory.
     Completions(generate::Completions),
     /// Print the manual page, for `man -l -`.
@@ -75,9 +89,14 @@ pub fn run() -> anyhow::Result<ExitCode> {
         }
     };
     let outcome = match cli.command {
+        Some(Command::Maps(maps)) => maps.run(),
+        Some(Command::Walk(walk)) => walk.run(),
+        Some(Command::System(system)) => system.run(),
+        Some(Command::Oom(oom)) => oom.run(),
+        Some(Command::Demo(arguments)) => demo::run(arguments),
         Some(Command::Completions(completions)) => completions.run(),
         Some(Command::Man(man)) => man.run(),
-        None => cli.trace.request().and_then(|request| trace::trace(&request)),
+        None => cli.trace.request().and_then(|request| live::trace(&request)),
     };
     match outcome {
         Err(error) if is_closed_pipe(&error) => Ok(ExitCode::SUCCESS),

@@ -6,7 +6,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::IsTerminal as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
@@ -261,21 +260,6 @@ fn create(path: &Path, force: bool) -> anyhow::Result<File> {
     // Exclusive creation does not follow a link.
     let options = options.write(true).read(true).create_new(true).mode(0o600);
     options.open(path).with_context(|| format!("creating {}", path.display()))
-}
-
-/// Traces.
-pub fn trace(request: &Request) -> anyhow::Result<ExitCode> {
-    let recording = request.create_output()?;
-    live(request, recording)
-}
-
-/// The live part: a session's records go to a [`Show`](super::show::Show), and
-/// to the recording where there is one.
-fn live(_request: &Request, _recording: Option<File>) -> anyhow::Result<ExitCode> {
-    // WIRE: start a `probe::session::Session` for the request; make a `Show`
-    // of the view, the session's preface and `request.meanwhile()`; drain into
-    // it, `flush` after each drain, `interval` at each tick, `finish` at the end.
-    bail!("this build has no session")
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 
 pub mod backend;
 pub mod btf;
+pub mod mapping;
+pub mod places;
 pub mod preflight;
 pub mod programs;
 pub mod rings;

@@ -101,6 +101,8 @@ fn exec_empties_the_address_space_and_reuse_names_it_anew() {
         header: header(7, 9),
         old_tid: 7,
         path_len: 0,
+        stack: 0,
+        stack_end: 0,
         comm: comm("date"),
         path: [0; vmtrace_common::record::PATH],
     };

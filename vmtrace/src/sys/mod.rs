@@ -5,5 +5,9 @@
 
 pub mod clock;
 pub mod held;
+pub(crate) mod pagemap;
+pub mod perf;
+pub mod pidfd;
 pub mod pod;
+pub mod ready;
 pub mod shared;

@@ -9,7 +9,26 @@ use super::Screen;
 /// Calls `draw` once, or once per interval until it says that there is nothing
 /// more to see. A drawing for a terminal is put there in one go, so that nobody
 /// sees half of it; one for a pipe goes straight through, however long it is.
+///
+/// A reader that has seen enough and closed the pipe is no error.
 pub fn repeat(
+    every: Option<Duration>,
+    draw: impl FnMut(&mut dyn Write, &Screen) -> anyhow::Result<bool>,
+) -> anyhow::Result<()> {
+    match drawn(every, draw) {
+        Err(error) if is_closed_pipe(&error) => Ok(()),
+        other => other,
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+fn drawn(
     every: Option<Duration>,
     mut draw: impl FnMut(&mut dyn Write, &Screen) -> anyhow::Result<bool>,
 ) -> anyhow::Result<()> {

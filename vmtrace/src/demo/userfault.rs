@@ -1,0 +1,77 @@
+//! userfaultfd: a pager in user space that takes its time.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+
+use super::declare::{Basis, Count};
+use super::spurious::join;
+use super::stage::{Expect, Stage, Who, watch};
+use super::sys::userfault::Pager;
+use super::sys::{Area, PAGE, touch};
+use crate::fault::Kind;
+
+/// Pages for each delay.
+const PAGES: usize = 3;
+const DELAYS: [Duration; 3] =
+    [Duration::from_millis(1), Duration::from_millis(10), Duration::from_millis(100)];
+
+/// Serves each page after a known time.
+pub(super) fn late(stage: &mut Stage) -> anyhow::Result<()> {
+    let pager = Pager::open().context("userfaultfd")?;
+    let mut areas = Vec::new();
+    for _ in DELAYS {
+        let area = Area::anonymous(PAGES)?;
+        pager.register(area).context("register with userfaultfd")?;
+        areas.push(area);
+    }
+    let served = areas.clone();
+    let paging = thread::spawn(move || serve(&pager, &served));
+    // The clock's own page is read here, not in the measured section.
+    let _ = Instant::now();
+    for (area, delay) in areas.into_iter().zip(DELAYS) {
+        stage.say(format_args!("I read three pages that my pager serves {delay:?} late."))?;
+        let mut longest = Duration::ZERO;
+        let usage = watch(|| {
+            for page in 0..PAGES {
+                let start = Instant::now();
+                touch::load(area.start() + page * PAGE);
+                longest = longest.max(start.elapsed());
+            }
+        })?;
+        // Older kernels count the second try as major, newer ones only tried under the lock.
+        let expected: Vec<_> =
+            [(Kind::Userfault, usage.minor), (Kind::UserfaultMajor, usage.major)]
+                .into_iter()
+                .filter(|&(_, count)| count > 0)
+                .map(|(kind, count)| Expect::new(kind, Count::Exactly(count), area))
+                .map(|one| one.known(Basis::Rusage))
+                .map(|one| Ok(one.lasting(nanos(delay)?, nanos(longest)?)))
+                .collect::<anyhow::Result<_>>()?;
+        ensure!(usage.minor + usage.major == PAGES as u64, "not one fault for each page");
+        stage.account(Who::me(), &format!("read three pages, {delay:?} each"), &expected, usage)?;
+    }
+    join(paging)
+}
+
+fn nanos(duration: Duration) -> anyhow::Result<u64> {
+    Ok(u64::try_from(duration.as_nanos())?)
+}
+
+fn serve(pager: &Pager, areas: &[Area]) -> anyhow::Result<()> {
+    let page = [7u8; PAGE];
+    for _ in 0..PAGES * DELAYS.len() {
+        let address = pager.wait().context("wait for a missing page")?;
+        let asked = Instant::now();
+        let index = areas.iter().position(|area| (area.start()..area.end()).contains(&address));
+        let delay = DELAYS[index.context("a page that nobody registered")?];
+        // Sleep for most of it, then watch the clock: a timer alone is too coarse for 2 %.
+        thread::sleep(delay.saturating_sub(Duration::from_micros(500)));
+        while asked.elapsed() < delay {
+            std::hint::spin_loop();
+        }
+        pager.serve(address, &page).context("serve a page")?;
+    }
+    Ok(())
+}
