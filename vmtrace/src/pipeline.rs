@@ -14,7 +14,7 @@ pub use oom::{Cause, Memory, Story};
 use vmtrace_common::counters::Counters;
 use vmtrace_common::record::{Fault, Header, Spill, Tlb, Totals};
 
-use crate::classify::{self, Classifier};
+use crate::classify::{self, Classifier, Surroundings};
 use crate::decode::{self, Malformed, Rare};
 use crate::fault::{Kind, Kinds};
 use crate::region::World;
@@ -213,17 +213,18 @@ impl<O: Observer> Pipeline<O> {
 
     /// Faults that were folded in the kernel join the same cells.
     fn spill(&mut self, spill: &Spill) {
-        let mut common = spill.common;
-        common.pid = spill.header.pid;
-        // Its address is one of many: only a region's start stands for all.
-        common.address = match (common.region, spill.count) {
-            (0, 1) => common.address,
-            (region, _) => region,
-        };
+        let common = Fault { pid: spill.header.pid, ..spill.common };
         self.stream.received = self.stream.received.saturating_add(spill.count);
-        let place = self.world.find(&common);
+        // Its address is one of many: a region's start stands for all of them,
+        // and without one nothing does.
+        let place = match (common.region, spill.count) {
+            (0, 2..) => self.world.unplaced(&common),
+            (0, _) => self.world.find(&common),
+            (region, _) => self.world.find(&Fault { address: region, ..common }),
+        };
         let nature = classify::nature_of(&common, place.nature);
-        let kind = self.tell(&common, nature);
+        let around = Surroundings { nature, below_stack: false };
+        let kind = self.classifier.learn(&common, around);
         let shortest = self.options.min_latency;
         if !self.options.kinds.contains(kind) || spill.max < shortest {
             self.stream.filtered = self.stream.filtered.saturating_add(spill.count);
@@ -263,7 +264,7 @@ impl<O: Observer> Pipeline<O> {
     #[inline(never)]
     fn learn(&mut self, fault: &Fault, nature: u16) -> Kind {
         let below_stack = self.world.is_below_stack(fault.pid, fault.address);
-        self.classifier.learn(fault, classify::Surroundings { nature, below_stack })
+        self.classifier.learn(fault, Surroundings { nature, below_stack })
     }
 }
 

@@ -92,6 +92,22 @@ fn spilled_faults_join_the_others() {
 }
 
 #[test]
+fn a_spill_without_a_region_is_not_placed_by_one_of_its_addresses() {
+    let mut pipeline = begun();
+    let via = Fault::via(origin::USER, end::EVENT);
+    let event = Fault { via, region: 0, nature: 0, ..write_at(0x10_1000) };
+    send(&mut pipeline, &Rare::Spill(Box::new(spill(&event, &[100; 5]))));
+    let via = Fault::via(origin::USER, end::SIGNAL);
+    let null = Fault { via, signal: 11, code: 1, address: 8, ..event };
+    send(&mut pipeline, &Rare::Spill(Box::new(spill(&null, &[100; 5]))));
+    send(&mut pipeline, &Rare::Spill(Box::new(spill(&event, &[100]))));
+    let told = counts(&pipeline);
+    assert!(told.contains(&("[unknown]".to_owned(), Kind::Other, 5)), "{told:?}");
+    assert!(told.contains(&("[unmapped]".to_owned(), Kind::Null, 5)), "{told:?}");
+    assert!(told.iter().any(|(name, _, count)| name == "[heap]" && *count == 1), "{told:?}");
+}
+
+#[test]
 fn filters_leave_out_and_count() {
     let kinds = Kinds::NONE.with_class(crate::fault::Class::Major);
     let options = Options { kinds, min_latency: 1000, ..Options::default() };

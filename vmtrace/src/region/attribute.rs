@@ -400,10 +400,16 @@ impl World {
             row.start = row.start.min(start);
             return place;
         }
-        let name = if served { names::UNKNOWN } else { names::UNMAPPED };
+        self.unplaced(fault)
+    }
+
+    /// The place of a fault whose region is not known.
+    pub fn unplaced(&mut self, fault: &Fault) -> Place {
+        let process = self.process(fault.pid);
+        let name = if fault.signal == 0 { names::UNKNOWN } else { names::UNMAPPED };
         let name = self.names.intern(name);
         let row = self.row(process, name, fault.nature, Part::None, 0, 0);
-        Place { start: address, len: 0, row, nature: fault.nature }
+        Place { start: fault.address, len: 0, row, nature: fault.nature }
     }
 
     /// The kernel side saw a region that the descriptions do not have like that.
