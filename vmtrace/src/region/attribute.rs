@@ -311,12 +311,11 @@ impl World {
         let nature = region.nature;
         let mapping = Mapping { end, offset: region.offset, row, nature, nameless };
         self.processes[process as usize].space.map(start, mapping);
-        if is_data(nature) {
-            self.claim_bss(process, end, name);
-        }
     }
 
-    /// What an anonymous region is, going by what it touches.
+    /// What an anonymous region is, going by what it touches. Data that comes
+    /// to lie below anonymous memory later does not make that its bss: the
+    /// loader maps data first, and new mappings are placed below old ones.
     fn by_neighbours(&mut self, process: u32, region: &Region, name: NameId) -> (NameId, Part) {
         let space = &self.processes[process as usize].space;
         let plain = region.nature & (nature::EXEC | nature::GROWS_DOWN) == 0;
@@ -333,21 +332,6 @@ impl World {
             return (self.names.intern(names::THREAD_STACK), Part::None);
         }
         (name, Part::None)
-    }
-
-    /// Anonymous memory right after an object's data, described before it, is
-    /// the object's bss from now on.
-    fn claim_bss(&mut self, process: u32, start: u64, name: NameId) {
-        let space = &self.processes[process as usize].space;
-        let Some(&after) = space.starting(start).filter(|after| {
-            after.nameless && after.nature & nature::WRITE != 0 && after.nature & nature::EXEC == 0
-        }) else {
-            return;
-        };
-        let row = self.row(process, name, after.nature, Part::Bss, start, after.end);
-        if let Some(after) = self.processes[process as usize].space.starting_mut(start) {
-            after.row = row;
-        }
     }
 
     fn row(

@@ -75,10 +75,12 @@ fn an_objects_parts_are_told_apart() {
 }
 
 #[test]
-fn bss_described_before_its_data_is_found_out() {
-    let mut world =
-        world(&[region(7, 0x5000, 0x6000, ANON, ""), region(7, 0x4000, 0x5000, DATA, "/bin/prog")]);
-    assert_eq!(at(&mut world, 0x5000), ("/bin/prog".to_owned(), Part::Bss));
+fn an_object_mapped_below_a_heap_does_not_make_that_its_bss() {
+    let mut world = world(&[
+        region(7, 0x5000, 0x6000, ANON, ""),
+        region(7, 0x4000, 0x5000, DATA, "/lib/late.so"),
+    ]);
+    assert_eq!(name_at(&mut world, 0x5000), "[anon]");
 }
 
 #[test]

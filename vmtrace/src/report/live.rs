@@ -11,6 +11,7 @@ use crate::region::names::permissions;
 use crate::report::text::per_second;
 use crate::term::Screen;
 use crate::term::colour::Ink;
+use crate::term::escape;
 use crate::term::table::{Cell, Column, Shrink, Table};
 use crate::term::units::{count, nanoseconds, share};
 
@@ -111,8 +112,11 @@ impl Live {
         let so_far = Snapshot::of(pipeline, now_ns);
         let recent = so_far.since(&self.before);
         let elapsed = nanoseconds(now_ns.saturating_sub(preface.started_ns));
-        let title = screen.paint(Ink::Bold, &preface.target);
-        writeln!(out, "{title}  {elapsed}, {} on {}", preface.backend, preface.kernel)?;
+        let circumstances = format!("{elapsed}, {} on {}", preface.backend, preface.kernel);
+        let room = screen.width.saturating_sub(escape::width(&circumstances) + 2).max(12);
+        let target = escape::text(&preface.target);
+        let title = screen.paint(Ink::Bold, escape::fit(&target, room));
+        writeln!(out, "{title}  {circumstances}")?;
         let all = recent.all();
         let rate = per_second(all.count, recent.time).unwrap_or(0);
         writeln!(
@@ -196,7 +200,7 @@ fn regions<O: Observer>(
         vec![
             Column::left("region").shrink(Shrink::Middle),
             Column::left("perm"),
-            Column::left("process").shrink(Shrink::End),
+            Column::left("process"),
             Column::right("faults/s"),
             Column::right("so far"),
             Column::right("time"),

@@ -38,16 +38,16 @@ pub fn write(out: &mut dyn Write, screen: &Screen, summary: &Summary) -> io::Res
 /// Who, how long, by what, and whether anything is missing.
 pub(super) fn head(out: &mut dyn Write, screen: &Screen, summary: &Summary) -> io::Result<()> {
     let faults = summary.classes.count();
-    let title = if summary.target.is_empty() { "page faults" } else { &summary.target };
-    writeln!(
-        out,
-        "{}  {}, {} on {} {}",
-        screen.paint(Ink::Bold, title),
+    let circumstances = format!(
+        "{}, {} on {} {}",
         nanoseconds(summary.duration_ns),
         or(&summary.backend, "unknown backend"),
         or(&summary.host, "unknown host"),
         summary.kernel,
-    )?;
+    );
+    let room = screen.width.saturating_sub(escape::width(&circumstances) + 2).max(12);
+    let title = escape::fit(or(&summary.target, "page faults"), room);
+    writeln!(out, "{}  {circumstances}", screen.paint(Ink::Bold, title))?;
     let rate = match per_second(faults, summary.duration_ns) {
         Some(rate) => format!(" ({}/s)", count(rate)),
         None => String::new(),

@@ -18,6 +18,7 @@ use crate::tally::account::Account;
 use crate::tally::cells::Cell;
 use crate::tally::keyed::Key;
 use crate::tally::latency::Distribution;
+use crate::term::escape;
 use vmtrace_common::evidence::nature;
 
 /// How much of a report to make.
@@ -142,8 +143,8 @@ impl Summary {
             schema: SCHEMA,
             backend: preface.backend.clone(),
             kernel: preface.kernel.clone(),
-            host: preface.host.clone(),
-            target: preface.target.clone(),
+            host: escape::text(&preface.host).into_owned(),
+            target: escape::text(&preface.target).into_owned(),
             command_line: preface.command_line.clone(),
             started_ns: preface.started_wall_ns,
             duration_ns: stream.last_time.saturating_sub(preface.started_ns),

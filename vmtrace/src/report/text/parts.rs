@@ -198,7 +198,7 @@ pub(in crate::report) fn regions(
     heading(out, screen, "Regions by time")?;
     let mut columns = vec![Column::left("region").shrink(Shrink::Middle), Column::left("perm")];
     if several {
-        columns.push(Column::left("process").shrink(Shrink::End));
+        columns.push(Column::left("process"));
     }
     columns.extend(["faults", "time", "max"].map(Column::right));
     columns.push(Column::left("kinds").shrink(Shrink::End));
