@@ -21,7 +21,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let vmtrace = build::vmtrace()?;
     let mut command = root::command(&vmtrace, true)?;
     if options.arguments.is_empty() {
-        showcase(&vmtrace, &mut command)?;
+        showcase(&vmtrace, &mut command);
     } else {
         command.args(&options.arguments);
     }
@@ -32,10 +32,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
 
-/// What a newcomer sees: a program that everyone has, traced from its first
-/// fault to its end.
-fn showcase(_vmtrace: &Path, command: &mut Command) -> Result<()> {
-    let tests = build::tests()?;
-    command.arg("--").arg(tests).args(["workload", "touch", "10000"]);
-    Ok(())
+/// What a newcomer sees: vmtrace tracing its own demo, from the first fault to
+/// the end. The scenarios say in words what the report then shows in numbers.
+fn showcase(vmtrace: &Path, command: &mut Command) {
+    command.arg("--").arg(vmtrace).args(["demo", "anon", "cow"]);
 }

@@ -1,6 +1,7 @@
 //! The tests, by theme.
 
 mod counts;
+mod demo;
 mod environment;
 mod lifetime;
 mod refusals;
@@ -10,8 +11,15 @@ use crate::harness::Test;
 
 /// All of them, the cheap and telling ones first.
 pub(crate) fn all() -> Vec<Test> {
-    [environment::TESTS, support::TESTS, refusals::TESTS, counts::TESTS, lifetime::TESTS]
-        .into_iter()
-        .flat_map(|tests| tests.iter().map(|test| Test { name: test.name, run: test.run }))
-        .collect()
+    [
+        environment::TESTS,
+        demo::TESTS,
+        support::TESTS,
+        refusals::TESTS,
+        counts::TESTS,
+        lifetime::TESTS,
+    ]
+    .into_iter()
+    .flat_map(|tests| tests.iter().map(|test| Test { name: test.name, run: test.run }))
+    .collect()
 }

@@ -151,7 +151,7 @@ fn guest(slot: &Slot, options: &Options) -> Row {
         command.extend(options.only.iter().cloned());
         let guest = Guest {
             kernel: &kernel,
-            machine: &Machine { swap: true, ..Machine::default() },
+            machine: &Machine { numa: true, swap: true, ..Machine::default() },
             programs: &programs,
             command: &command,
             out: None,
