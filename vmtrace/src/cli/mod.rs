@@ -1,6 +1,7 @@
 //! The command line: arguments and wiring, nothing else.
 
 mod demo;
+pub mod doctor;
 pub mod generate;
 pub mod live;
 mod log;
@@ -69,6 +70,8 @@ enum Command {
     System(look::System),
     /// Show who would be killed if memory ran out, and why.
     Oom(look::Oom),
+    /// Say what this machine lets vmtrace do, found by trying.
+    Doctor(doctor::Doctor),
     /// Provoke page faults of every kind, and say what they are.
     Demo(demo::Demo),
     /// Print a shell's completions, for its completion directory.
@@ -93,6 +96,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
         Some(Command::Walk(walk)) => walk.run(),
         Some(Command::System(system)) => system.run(),
         Some(Command::Oom(oom)) => oom.run(),
+        Some(Command::Doctor(doctor)) => doctor.run(),
         Some(Command::Demo(arguments)) => demo::run(arguments),
         Some(Command::Completions(completions)) => completions.run(),
         Some(Command::Man(man)) => man.run(),

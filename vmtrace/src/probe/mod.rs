@@ -14,5 +14,6 @@ pub mod programs;
 pub mod rings;
 pub mod session;
 pub mod spills;
+pub mod survey;
 pub mod target;
 pub mod victim;

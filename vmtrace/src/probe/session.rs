@@ -23,7 +23,7 @@ use super::{btf, preflight, programs, victim};
 use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
 use crate::stream::Sink;
-use crate::sys::clock;
+use crate::sys::{clock, missed};
 use crate::sys::pod::Wire;
 
 /// The eBPF programs, built from `vmtrace-ebpf` and committed beside it.
@@ -107,13 +107,7 @@ impl Session {
             return Err(obstacle.into());
         }
         options.target.check()?;
-        let online =
-            aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
-        let cpus = online.iter().max().map_or(1, |last| last + 1);
-        let layout = Layout::new(cpus, options.ring_size);
-        let offsets = kernel_offsets()?;
-        let config = configure(options, layout, offsets);
-        let mut ebpf = load(options, layout, &config)?;
+        let Loaded { mut ebpf, layout, online } = load_for(options)?;
         let kernel = aya::Btf::from_sys_fs().ok();
         let mut attacher = Attacher::new(&mut ebpf, kernel.as_ref(), &online);
         let (backend, mut others) = choose(&mut attacher, options.backend)?;
@@ -123,7 +117,7 @@ impl Session {
         let mut session = Self::around(ebpf, layout, options)?;
         session.attempts = attempts;
         session.others = others;
-        session.preface = preface(backend, &session.attempts, options, cpus);
+        session.preface = preface(backend, &session.attempts, options, layout.cpus);
         if backend == Backend::Tracepoint {
             session.mappings = Some(Mappings::watch(&online).context("watching mappings")?);
         }
@@ -282,11 +276,17 @@ impl Session {
                 sum.untracked += cpu.untracked;
                 sum.unsent += cpu.unsent;
                 sum.unsent_tlb += cpu.unsent_tlb;
-                sum.missed += cpu.missed;
                 sum.atomic += cpu.atomic;
             }
         }
+        sum.missed = self.missed();
         sum
+    }
+
+    /// Times a program of ours was skipped because it was running already.
+    fn missed(&self) -> u64 {
+        let loaded = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+        loaded.map(|program| missed::recursion(program.as_fd())).sum()
     }
 }
 
@@ -326,6 +326,22 @@ fn configure(options: &Options, layout: Layout, at: Offsets) -> Config {
         victim: victim::fields(),
         at,
     }
+}
+
+/// The object, loaded and not attached.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) layout: Layout,
+    pub(super) online: Vec<u32>,
+}
+
+/// Loads the object as `options` want it.
+pub(super) fn load_for(options: &Options) -> anyhow::Result<Loaded> {
+    let online = aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
+    let cpus = online.iter().max().map_or(1, |last| last + 1);
+    let layout = Layout::new(cpus, options.ring_size);
+    let config = configure(options, layout, kernel_offsets()?);
+    Ok(Loaded { ebpf: load(options, layout, &config)?, layout, online })
 }
 
 fn load(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {

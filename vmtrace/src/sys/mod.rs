@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod held;
+pub mod missed;
 pub(crate) mod pagemap;
 pub mod perf;
 pub mod pidfd;
