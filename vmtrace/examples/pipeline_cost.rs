@@ -6,13 +6,15 @@
 //! valgrind --tool=callgrind target/release/examples/pipeline_cost fentry 1 1000000
 //! ```
 //!
-//! Arguments: `fentry` or `tracepoint`; regions; faults; consecutive faults in
+//! Arguments: `fentry`, `tracepoint` or `lines` (fentry, and a line of text a
+//! fault); regions; faults; consecutive faults in
 //! one region (default 64); `same` for faults of one kind.
 
 use std::io::Write as _;
 use std::time::Instant;
 
-use vmtrace::pipeline::{Options, Pipeline};
+use vmtrace::pipeline::{Observer, Options, Pipeline};
+use vmtrace::report::events::{Events, Style};
 use vmtrace::stream::Sink as _;
 use vmtrace::synthetic::Workload;
 
@@ -24,10 +26,20 @@ fn main() {
     let events = arguments.first().is_some_and(|backend| backend == "tracepoint");
     let (regions, faults, run) = (number(1, 1), number(2, 1_000_000), number(3, 64));
     let load = Workload { processes: 1, regions, faults: 4096, events, named: regions > 1, run };
-    let mut pipeline = Pipeline::new(Options { inherit: events, ..Options::default() });
+    let options = Options { inherit: events, ..Options::default() };
+    let kind = arguments.get(4).map_or("", String::as_str);
+    if arguments.first().is_some_and(|backend| backend == "lines") {
+        let lines = Events::new(std::io::sink(), Style::Text, 0);
+        spend(&load, Pipeline::observed(options, lines), kind, faults);
+    } else {
+        spend(&load, Pipeline::new(options), kind, faults);
+    }
+}
+
+fn spend<O: Observer>(load: &Workload, mut pipeline: Pipeline<O>, kind: &str, faults: u64) {
     load.begin(0, &mut pipeline);
     let (mut batch, _) = load.faults(0);
-    if arguments.get(4).is_some_and(|same| same == "same") {
+    if kind == "same" {
         let first = batch[0];
         for fault in &mut batch {
             (fault.error, fault.ret, fault.marks) = (first.error, first.ret, first.marks);

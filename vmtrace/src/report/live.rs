@@ -298,7 +298,7 @@ mod tests {
         let second = look(&mut live, &pipeline, 3_500_000_000);
         assert!(second.contains("1 000 faults/s"), "{second}");
         assert_eq!(second.matches("/srv/data/").count(), 2, "{second}");
-        assert!(second.lines().all(|line| crate::term::escape::width(line) <= 80), "{second}");
+        assert!(second.lines().all(|line| escape::width(line) <= 80), "{second}");
     }
 
     #[test]

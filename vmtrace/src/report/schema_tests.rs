@@ -124,3 +124,24 @@ fn the_same_records_give_the_same_bytes() {
         assert_eq!(text(), text(), "{by}");
     }
 }
+
+#[test]
+fn how_records_are_batched_changes_nothing() {
+    let load =
+        Workload { processes: 3, regions: 4, faults: 700, events: true, named: true, run: 2 };
+    let text = |batch: usize| {
+        let mut pipeline = Pipeline::new(Options::for_backend("tracepoint"));
+        for index in 0..load.processes {
+            load.begin(index, &mut pipeline);
+            let (faults, totals) = load.faults(index);
+            for some in faults.chunks(batch) {
+                pipeline.faults(some);
+            }
+            pipeline.rare(&encode(&Rare::Exit(totals)));
+        }
+        let mut out = Vec::new();
+        json::write(&mut out, &Summary::of(&pipeline, &preface(), json::LIMITS)).unwrap();
+        out
+    };
+    assert_eq!(text(1), text(256));
+}
