@@ -15,7 +15,8 @@ use crate::inspect::system;
 use crate::inspect::system::rates::Rates;
 use crate::inspect::system::verdict::judge;
 use crate::inspect::walk;
-use crate::inspect::walk::entry::NoTables;
+use crate::inspect::walk::entry::{NoTables, Tables};
+use crate::inspect::walk::kernel::KernelTables;
 use crate::term::live;
 use crate::term::units::{parse_bytes, parse_duration};
 
@@ -144,9 +145,12 @@ impl Walk {
     pub fn run(self) -> anyhow::Result<ExitCode> {
         let subject = Subject::open(self.pid)?;
         let address = walk::look::parse(&subject, &self.place)?;
-        let tables = NoTables("this build has no program to read them: the page map is used");
+        let tables: Box<dyn Tables> = match KernelTables::open() {
+            Ok(tables) => Box::new(tables),
+            Err(why) => Box::new(NoTables(format!("{why}: the page map is used"))),
+        };
         live::repeat(self.output.interval, |out, screen| {
-            let seen = walk::look::look(&subject, &tables, address);
+            let seen = walk::look::look(&subject, &*tables, address);
             match self.output.format {
                 Format::Text => walk::text::write(out, screen, &seen)?,
                 Format::Json => walk::json::write(out, &seen)?,

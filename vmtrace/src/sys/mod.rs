@@ -7,6 +7,7 @@ pub mod clock;
 pub mod held;
 pub mod missed;
 pub(crate) mod pagemap;
+pub mod peek;
 pub mod perf;
 pub mod pidfd;
 pub mod pod;

@@ -6,6 +6,7 @@ use vmtrace::inspect::pagemap::Entry;
 use vmtrace::inspect::subject::Subject;
 use vmtrace::inspect::walk::absent::Absent;
 use vmtrace::inspect::walk::entry::{NoTables, Tables};
+use vmtrace::inspect::walk::kernel::KernelTables;
 use vmtrace::inspect::walk::look::{Walk, look};
 use vmtrace::inspect::walk::page::{Mapped, Page};
 
@@ -168,9 +169,30 @@ fn the_page_map_names_every_state() {
     if !is_root() {
         println!("not root: frames are not shown, the states still are");
     }
-    let tables = NoTables("this test looks at the page map");
+    let tables = NoTables("this test looks at the page map".to_owned());
     states(&tables);
     files(&tables);
     huge(&tables);
     swapped(&tables);
+}
+
+#[test]
+fn the_tables_name_every_state_and_agree_with_the_page_map() {
+    let tables = match KernelTables::open() {
+        Ok(tables) => tables,
+        Err(why) => {
+            println!("skipped: {why}");
+            return;
+        }
+    };
+    states(&tables);
+    files(&tables);
+    huge(&tables);
+    swapped(&tables);
+    let memory = Mapping::anonymous(PAGE);
+    memory.write(0);
+    let walk = walk(&tables, memory.at(0));
+    assert!(walk.entries.is_some(), "{:?}", walk.unseen);
+    assert_eq!(mapped(&walk).writable, Some(true));
+    assert_eq!(would(&walk)[1], (Some(false), NONE));
 }

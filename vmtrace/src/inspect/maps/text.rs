@@ -18,8 +18,10 @@ use crate::term::{Screen, escape};
 pub const fn cells(width: usize) -> usize {
     if width >= 140 {
         32
-    } else if width >= 100 {
+    } else if width >= 120 {
         24
+    } else if width >= 100 {
+        16
     } else {
         12
     }

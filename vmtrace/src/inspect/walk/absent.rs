@@ -6,6 +6,9 @@
 
 use serde::Serialize;
 
+/// No kernel has a special type below this one.
+pub const FIRST_SPECIAL: u64 = 20;
+
 /// What a swap type stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -103,7 +106,7 @@ impl SwapTypes {
     pub fn decode(&self, kind: u64, offset: u64) -> Absent {
         let special = usize::try_from(kind).ok().and_then(|kind| *self.special.get(kind)?);
         match special {
-            None if !self.known && kind >= 20 => Absent::Unknown { kind, offset },
+            None if !self.known && kind >= FIRST_SPECIAL => Absent::Unknown { kind, offset },
             None => Absent::Swap { kind, offset },
             Some(Special::Marker) => Absent::Marker {
                 uffd_wp: offset & 1 != 0,

@@ -59,19 +59,19 @@ impl Entries {
     }
 }
 
-/// Gives a walk's entries: the room where the eBPF program plugs in.
+/// Gives a walk's entries.
 pub trait Tables {
     /// The entries that translate an address of a process, or why there are none.
     fn entries(&self, pid: i32, address: u64) -> Result<Entries, String>;
 }
 
 /// No page tables to be had, and why.
-#[derive(Clone, Copy, Debug)]
-pub struct NoTables(pub &'static str);
+#[derive(Clone, Debug)]
+pub struct NoTables(pub String);
 
 impl Tables for NoTables {
     fn entries(&self, _pid: i32, _address: u64) -> Result<Entries, String> {
-        Err(self.0.to_owned())
+        Err(self.0.clone())
     }
 }
 

@@ -5,8 +5,8 @@ use std::io::{BufRead as _, BufReader};
 use anyhow::{Context as _, bail};
 use serde::Serialize;
 
-use super::absent::{Built, SwapTypes};
-use super::address::{Address, Half};
+use super::absent::{Built, FIRST_SPECIAL, SwapTypes, swap_of};
+use super::address::{Address, Half, Level};
 use super::entry::{Entries, Tables};
 use super::page::Page;
 use super::verdict::{Access, Huge, Place, Verdict, judge};
@@ -73,7 +73,9 @@ pub fn look(subject: &Subject, tables: &dyn Tables, value: u64) -> Walk {
         unseen.keep("the page tables' own entries", read)
     };
     let pagemap = if user { word(subject, value, &mut unseen) } else { None };
-    let types = swap_types();
+    // Reading the kernel's symbols takes a tenth of a second: only where it matters.
+    let types =
+        if is_special(entries.as_ref(), pagemap) { swap_types() } else { SwapTypes::default() };
     let mut page = match (&entries, pagemap) {
         (Some(entries), None) => Page::of_entries(entries, &types),
         (Some(entries), Some(word)) => Page::of_entries(entries, &types).with_pagemap(word),
@@ -124,6 +126,14 @@ fn regions(subject: &Subject, unseen: &mut Unseen) -> Vec<Region> {
 fn word(subject: &Subject, value: u64, unseen: &mut Unseen) -> Option<Entry> {
     let read = subject.file("pagemap").and_then(|file| Words::new(file).word(value / PAGE));
     unseen.keep("the page map", read).map(Entry)
+}
+
+/// Whether a swap type stands here that may be none.
+fn is_special(entries: Option<&Entries>, pagemap: Option<Entry>) -> bool {
+    let raw = Level::ALL.into_iter().rev().find_map(|level| entries?.at(level).ok());
+    let kinds =
+        [raw.map(|raw| swap_of(raw).0), pagemap.and_then(Entry::swap).map(|(kind, _)| kind)];
+    kinds.into_iter().flatten().any(|kind| kind >= FIRST_SPECIAL)
 }
 
 /// Whether it is the zero page, and whether a huge entry maps it.

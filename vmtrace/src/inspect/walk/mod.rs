@@ -4,6 +4,7 @@ pub mod absent;
 pub mod address;
 pub mod entry;
 pub mod json;
+pub mod kernel;
 pub mod look;
 pub mod page;
 pub mod text;
