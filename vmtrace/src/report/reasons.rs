@@ -90,9 +90,6 @@ fn judged(
     if account.lost > 0 {
         because.push(format!("{} faults were lost", count(account.lost)));
     }
-    if account.stale > 0 {
-        because.push(format!("the end of {} faults was not seen", count(account.stale)));
-    }
     if account.lost == 0 && account.stale == 0 && !account.balances() {
         because.push("seen is not emitted + spilled + filtered".to_owned());
     }
@@ -107,6 +104,11 @@ fn judged(
                 because.push(format!("{ours} is {counted} and {theirs} grew by {grew}"));
             }
         }
+    }
+    // A fault that a fatal signal cut short has no end, and is none to the
+    // kernel's counters either: it is a gap only where there is one.
+    if account.stale > 0 && !because.is_empty() {
+        because.push(format!("the end of {} faults was not seen", count(account.stale)));
     }
     Accounting {
         seen: account.seen,
