@@ -17,15 +17,27 @@ use crate::term::units::count;
 pub fn filters(options: &Options) -> Vec<String> {
     let mut words = Vec::new();
     if options.kinds != Kinds::ALL {
-        let kept = Kind::ALL.into_iter().filter(|&kind| options.kinds.contains(kind));
-        let kept: Vec<_> = kept.map(Kind::name).collect();
-        words.push(kept.join(", "));
+        words.push(kept(options.kinds).join(", "));
     }
     if options.min_latency > 0 {
         let latency = crate::term::units::nanoseconds(options.min_latency);
         words.push(format!("faults of at least {latency}"));
     }
     words
+}
+
+/// The kinds of a set; classes that are whole by their name.
+fn kept(set: Kinds) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for class in Class::ALL {
+        let own = class.kinds().filter(|&kind| set.contains(kind));
+        if own.clone().eq(class.kinds()) {
+            names.push(class.name());
+        } else {
+            names.extend(own.map(Kind::name));
+        }
+    }
+    names
 }
 
 /// The session's account.
@@ -122,5 +134,17 @@ fn judged(
         received: 0,
         complete: because.is_empty(),
         incomplete_because: because,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_classes_are_named_as_such() {
+        let set = Kinds::NONE.with_class(Class::Major).with(Kind::CowCopy);
+        assert_eq!(kept(set), ["major", "cow-copy"]);
+        assert_eq!(kept(Kinds::ALL), ["minor", "major", "cow", "invalid"]);
     }
 }
