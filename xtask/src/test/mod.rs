@@ -150,7 +150,7 @@ fn native(options: &Options) -> Result<Tally> {
 }
 
 /// All guests, two at a time: each keeps one CPU of the host busy.
-fn guests(slots: &[Slot], options: &Options) -> Result<Vec<Row>> {
+fn guests(slots: &[&Slot], options: &Options) -> Result<Vec<Row>> {
     build::guest_programs()?;
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
@@ -159,7 +159,7 @@ fn guests(slots: &[Slot], options: &Options) -> Result<Vec<Row>> {
             scope.spawn(|| {
                 while let Some((index, slot)) = {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    slots.get(index).map(|slot| (index, slot))
+                    slots.get(index).map(|slot| (index, *slot))
                 } {
                     let row = guest(slot, options);
                     if let Ok(mut rows) = rows.lock() {
@@ -195,7 +195,7 @@ fn guest(slot: &Slot, options: &Options) -> Row {
             show: false,
         };
         let outcome = vm::boot(&guest)?;
-        note!("── guest {} said\n{}{}", kernel.series, outcome.stdout, outcome.stderr);
+        note!("── guest {} said\n{}", kernel.series, outcome.stdout);
         let mut tally = lines::real_kernel(&outcome.stdout);
         if outcome.status != 0 && tally.failed.is_empty() {
             tally.failed.push(format!("vmtrace-tests ended with status {}", outcome.status));
