@@ -65,9 +65,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let slots = kernel::select(options.vm.as_deref().unwrap_or_default())?;
         match &ready {
             Ok(()) => rows.extend(guests(&slots, options)?),
-            Err(error) => rows.extend(slots.iter().map(|slot| {
-                missing(slot.name, &format!("{error:#}"), options.allow_missing)
-            })),
+            Err(error) => rows.extend(
+                slots
+                    .iter()
+                    .map(|slot| missing(slot.name, &format!("{error:#}"), options.allow_missing)),
+            ),
         }
     }
     tell_support(&rows, options.write_support)?;
@@ -143,7 +145,8 @@ fn native(options: &Options) -> Result<Tally> {
         Err(error) => return Ok(Tally::skipped(format!("{error:#}"))),
     };
     let long = options.long.then_some("--long");
-    let output = command.args(long).args(&options.only).output().context("cannot run vmtrace-tests")?;
+    let output =
+        command.args(long).args(&options.only).output().context("cannot run vmtrace-tests")?;
     let text = String::from_utf8_lossy(&output.stdout);
     note!("{}{}", text, String::from_utf8_lossy(&output.stderr));
     Ok(lines::real_kernel(&text))
