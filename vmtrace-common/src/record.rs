@@ -152,16 +152,19 @@ pub struct Region {
     pub naming: u8,
     /// How many components [`name`](Self::name) holds, for [`name::COMPONENTS`].
     pub components: u8,
-    /// The program break's range, the stack's start and the vdso's place,
-    /// for naming `[heap]`, `[stack]` and `[vdso]`: see [`name`].
+    /// `[heap]`, `[stack]`, `[vdso]`, and whether the file is deleted: [`name`].
     pub special: u32,
+    /// The id of the mount that [`COMPONENTS`](name::COMPONENTS) are relative to.
+    pub mount: u32,
+    /// Nothing.
+    pub reserved: u32,
     /// How many bytes of `name` count.
     pub name_len: u32,
     /// The name.
     pub name: [u8; PATH],
 }
 
-const _: () = assert!(size_of::<Region>() == 72 + PATH && offset_of!(Region, name) == 72);
+const _: () = assert!(size_of::<Region>() == 80 + PATH && offset_of!(Region, name) == 80);
 
 /// How a [`Region`]'s name is to be read.
 pub mod name {
@@ -216,13 +219,18 @@ pub struct Exec {
     pub old_tid: u32,
     /// How many bytes of `path` count.
     pub path_len: u32,
+    /// Where the new program's stack begins: its arguments lie above, up to
+    /// [`stack_end`](Self::stack_end).
+    pub stack: u64,
+    /// The end of its environment.
+    pub stack_end: u64,
     /// The name after.
     pub comm: [u8; COMM],
     /// The file, as it was given to `execve`.
     pub path: [u8; PATH],
 }
 
-const _: () = assert!(size_of::<Exec>() == 48 + PATH);
+const _: () = assert!(size_of::<Exec>() == 64 + PATH);
 
 /// A thread's name changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -133,7 +133,7 @@ fn publish() {
 }
 
 /// Folds a fault into the spill table. False where that has no room either.
-#[inline(never)]
+#[inline(always)]
 fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
     let (mask, base) = if lane == lane::END {
         (config!(spill_mask), 0)
@@ -201,8 +201,8 @@ fn fold(slot: &mut Spill, fault: &Fault) -> bool {
 }
 
 /// Tells the reader that a ring is half full.
-#[inline(never)]
-fn ring_the_bell() -> u32 {
+#[inline(always)]
+fn ring_the_bell() {
     if let Some(mut bell) = RARE.reserve::<Header>(0) {
         bell.write(Header {
             tag: tag::DOORBELL,
@@ -214,7 +214,6 @@ fn ring_the_bell() -> u32 {
         });
         bell.submit(u64::from(BPF_RB_FORCE_WAKEUP));
     }
-    0
 }
 
 /// Room for a rare record; counts where there is none.

@@ -1,6 +1,8 @@
 //! The region a fault touched: its nature for the fault's evidence, and its
 //! description for user space the first time it is met in this form.
 
+use core::arch::asm;
+
 use aya_ebpf::helpers::bpf_ktime_get_ns;
 use vmtrace_common::{
     config::{ABSENT, KNOWN_REGIONS},
@@ -34,8 +36,9 @@ mod vm {
 
 /// tmpfs and every other use of shmem.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
-/// How many directories and mounts a path is followed through.
-const LEVELS: usize = 32;
+/// How many directories a path is followed through. Twice as many take the
+/// verifier of 5.10 minutes.
+const LEVELS: usize = 12;
 /// The longest file name, with its zero.
 const NAME: u32 = 256;
 
@@ -93,7 +96,7 @@ pub(crate) fn touch<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
     if let Some(known) = KNOWN.get_ptr_mut((signature >> 40) as u32 & (KNOWN_REGIONS - 1)) {
         // SAFETY: whole-word accesses; a race costs a second description.
         unsafe {
-            if *known != signature && describe(ids.pid, ids.tid, vma, nature) {
+            if *known != signature && describe(ids, vma, nature) {
                 *known = signature;
             }
         }
@@ -121,9 +124,11 @@ fn mix(a: u64, b: u64) -> u64 {
 
 /// Sends a region's description. False where its ring had no room.
 ///
-/// Not inlined: it is long and rare. BPF passes five arguments at most.
-#[inline(never)]
-fn describe(pid: u32, tid: u32, vma: u64, nature: u16) -> bool {
+/// Inlined, as is everything else: in a program that calls functions, the
+/// verifier of 5.10 takes every number for one that matters, and a loop like
+/// [`describe_path`]'s for one without end.
+#[inline(always)]
+fn describe(ids: Ids, vma: u64, nature: u16) -> bool {
     let start: u64 = probe(vma, at!(vma_start));
     let end: u64 = probe(vma, at!(vma_end));
     let file: u64 = probe(vma, at!(vma_file));
@@ -133,7 +138,7 @@ fn describe(pid: u32, tid: u32, vma: u64, nature: u16) -> bool {
     let region = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Region.
     unsafe {
-        (*region).header = emit::header::<Region>(tag::REGION, Ids { pid, tid }, bpf_ktime_get_ns());
+        (*region).header = emit::header::<Region>(tag::REGION, ids, bpf_ktime_get_ns());
         (*region).start = start;
         (*region).end = end;
         (*region).offset = probe::<u64>(vma, at!(vma_offset)) << 12;
@@ -142,6 +147,8 @@ fn describe(pid: u32, tid: u32, vma: u64, nature: u16) -> bool {
         (*region).nature = nature;
         (*region).naming = name::NONE;
         (*region).components = 0;
+        (*region).mount = 0;
+        (*region).reserved = 0;
         (*region).special = special(vma, start, end);
         (*region).name_len = 0;
         if file != 0 {
@@ -216,8 +223,20 @@ unsafe fn describe_file(region: *mut Region, file: u64) {
     }
 }
 
-/// Writes the path's components from the leaf up, crossing mounts, as `d_path`
-/// would from the other end.
+/// `value & (NAME - 1)`, which changes nothing, in a way that the compiler cannot
+/// drop and that the verifier of any kernel takes for a bound.
+#[inline(always)]
+fn masked(value: u32) -> usize {
+    let mut value = value as usize;
+    // SAFETY: arithmetic on a register.
+    unsafe { asm!("{0} &= 0xff", inout(reg) value) };
+    value
+}
+
+const _: () = assert!(NAME == 0x100 && PATH as u32 >= 2 * NAME);
+
+/// Writes the path's components from the leaf up to the mount's root, and the
+/// mount's id, by which user space finds where it is mounted.
 ///
 /// # Safety
 ///
@@ -228,35 +247,25 @@ unsafe fn describe_path(region: *mut Region, file: u64) {
         return;
     }
     let path = file + u64::from(at!(file_path));
-    let mut mount: u64 = probe(path, at!(path_mnt));
+    let mount: u64 = probe(path, at!(path_mnt));
+    let root: u64 = probe(mount, at!(vfsmount_root));
     let mut dentry: u64 = probe(path, at!(path_dentry));
     let mut used: u32 = 0;
     let mut components: u8 = 0;
     let mut naming = name::TRUNCATED;
     for _ in 0..LEVELS {
-        if dentry == probe::<u64>(mount, at!(vfsmount_root)) {
-            let whole = mount - u64::from(at!(mount_vfs));
-            let parent: u64 = probe(whole, at!(mount_parent));
-            if parent == whole || parent == 0 {
-                naming = name::COMPONENTS;
-                break;
-            }
-            dentry = probe(whole, at!(mount_mountpoint));
-            mount = parent + u64::from(at!(mount_vfs));
-            continue;
-        }
         let parent: u64 = probe(dentry, at!(dentry_parent));
-        if parent == dentry || parent == 0 {
+        if dentry == root || parent == dentry || parent == 0 {
             naming = name::COMPONENTS;
             break;
         }
-        if used > PATH as u32 - NAME {
+        if used >= NAME {
             break;
         }
-        // SAFETY: `used + NAME` is at most PATH.
+        // SAFETY: `used + NAME` is less than PATH.
         let len = unsafe {
             text(
-                (&raw mut (*region).name).cast::<u8>().add(used as usize),
+                (&raw mut (*region).name).cast::<u8>().add(masked(used)),
                 NAME,
                 probe(dentry, at!(dentry_name)),
             )
@@ -271,6 +280,7 @@ unsafe fn describe_path(region: *mut Region, file: u64) {
     // SAFETY: the caller vouches for `region`.
     unsafe {
         (*region).naming = naming;
+        (*region).mount = probe(mount - u64::from(at!(mount_vfs)), at!(mount_id));
         (*region).components = components;
         (*region).name_len = used;
     }

@@ -104,6 +104,26 @@ pub fn rare(bytes: &[u8]) -> Result<Rare, Malformed> {
     }
 }
 
+impl Rare {
+    /// What it begins with.
+    pub const fn header(&self) -> &Header {
+        match self {
+            Self::Region(record) => &record.header,
+            Self::Task(record) => &record.header,
+            Self::Exec(record) => &record.header,
+            Self::Exit(record) | Self::Totals(record) => &record.header,
+            Self::Rename(record) => &record.header,
+            Self::Tlb(record) => &record.header,
+            Self::Victim(record) => &record.header,
+            Self::Oom(record) => &record.header,
+            Self::Spill(record) => &record.header,
+            Self::Cgroup(record) => &record.header,
+            Self::Counters(record) => &record.header,
+            Self::Doorbell(header) => header,
+        }
+    }
+}
+
 /// Reads a rare record's header alone.
 pub fn header(bytes: &[u8]) -> Result<Header, Malformed> {
     Header::take(&mut Reader(bytes)).ok_or(Malformed::Short(bytes.len()))
@@ -218,19 +238,37 @@ macro_rules! integers {
 
 integers! { u8 u16 u32 u64 i32 }
 
-impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
+impl<const N: usize> Field for [u8; N] {
     fn take(reader: &mut Reader<'_>) -> Option<Self> {
-        let mut items = [T::default(); N];
-        for item in &mut items {
-            *item = T::take(reader)?;
-        }
-        Some(items)
+        reader.array()
     }
 
     fn put(&self, into: &mut Vec<u8>) {
-        self.iter().for_each(|item| item.put(into));
+        into.extend_from_slice(self);
     }
 }
+
+macro_rules! arrays {
+    ($($integer:ty)*) => {
+        $(impl<const N: usize> Field for [$integer; N] {
+            fn take(reader: &mut Reader<'_>) -> Option<Self> {
+                let mut items = [0; N];
+                for item in &mut items {
+                    *item = Field::take(reader)?;
+                }
+                Some(items)
+            }
+
+            fn put(&self, into: &mut Vec<u8>) {
+                for item in self {
+                    item.put(into);
+                }
+            }
+        })*
+    };
+}
+
+arrays! { u32 u64 }
 
 macro_rules! records {
     ($($record:ident: $($field:ident)*;)*) => {
@@ -251,9 +289,9 @@ records! {
     Fault: time latency address ip region pid tid error flags ret marks nature cpu retries via
         signal code;
     Header: tag cpu len time pid tid;
-    Region: header start end offset inode device nature naming components special name_len name;
+    Region: header start end offset inode device nature naming components special mount reserved name_len name;
     Task: header parent creator cgroup comm;
-    Exec: header old_tid path_len comm path;
+    Exec: header old_tid path_len stack stack_end comm path;
     Rename: header comm;
     Cgroup: header cgroup;
     Tlb: header pages reason reserved;
@@ -335,8 +373,9 @@ mod tests {
     fn a_path_may_be_cut_after_what_counts() {
         let region = synthetic::region(7, 0x1000, 0x2000, 0, "/lib/x");
         let mut bytes = encode(&Rare::Region(Box::new(region)));
-        bytes.truncate(72 + 6);
-        bytes[4..8].copy_from_slice(&78_u32.to_ne_bytes());
+        let cut = size_of::<Region>() - PATH + 6;
+        bytes.truncate(cut);
+        bytes[4..8].copy_from_slice(&u32::try_from(cut).unwrap().to_ne_bytes());
         let Ok(Rare::Region(again)) = rare(&bytes) else { panic!("a region") };
         assert_eq!(again.name, region.name);
     }

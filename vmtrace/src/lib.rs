@@ -6,10 +6,15 @@ pub mod cli;
 pub mod decode;
 pub mod demo;
 pub mod fault;
+pub mod pipeline;
+pub mod inspect;
 pub mod preface;
 pub mod probe;
+pub mod region;
+pub mod report;
 pub mod stream;
-pub mod sys;
 #[doc(hidden)]
 pub mod synthetic;
+pub mod sys;
+pub mod tally;
 pub mod term;

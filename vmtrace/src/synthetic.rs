@@ -46,6 +46,8 @@ pub fn region(pid: u32, start: u64, end: u64, nature: u16, path: &str) -> Region
         naming: if path.is_empty() { name::NONE } else { name::WHOLE },
         components: 0,
         special: name::PLAIN,
+        mount: 0,
+        reserved: 0,
         name_len: u32::try_from(path.len().min(PATH)).unwrap_or(0),
         name: fixed(path.as_bytes()),
     }
@@ -60,7 +62,7 @@ pub fn task(pid: u32, tid: u32, parent: u32, name: &str) -> Task {
 /// One of each rare record, in the order of [`Rare`].
 pub fn one_of_each() -> Vec<Rare> {
     let header = header(1, 5);
-    let exec = Exec { header, old_tid: 1, path_len: 4, comm: comm("new"), path: fixed(b"/new") };
+    let exec = Exec { header, old_tid: 1, path_len: 4, stack: 0, stack_end: 0, comm: comm("new"), path: fixed(b"/new") };
     let victim = Victim {
         header,
         total_vm: 1,

@@ -22,6 +22,12 @@ pub(crate) fn vmtrace() -> Result<PathBuf> {
     Ok(target()?.join("release/vmtrace"))
 }
 
+/// The real-kernel tests, which are also small workloads.
+pub(crate) fn tests() -> Result<PathBuf> {
+    release(&["vmtrace-tests"])?;
+    Ok(target()?.join("release/vmtrace-tests"))
+}
+
 fn release(packages: &[&str]) -> Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(place::root()?).args(["build", "--quiet", "--locked", "--release"]);

@@ -2,11 +2,16 @@
 
 mod build;
 mod debian;
+mod doctor;
 mod ebpf;
 mod kernel;
+mod lint;
 mod place;
 mod process;
+mod root;
+mod run;
 mod say;
+mod test;
 mod vm;
 
 use std::process::ExitCode;
@@ -17,6 +22,14 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", disable_help_subcommand = true)]
 enum Verb {
+    /// Build vmtrace and run it as root; without arguments, on a small workload.
+    Run(run::Options),
+    /// Test everything: format, lints, units, the eBPF object, real kernels.
+    Test(test::Options),
+    /// Check the format and the lints.
+    Lint,
+    /// Say what this machine can build and run.
+    Doctor,
     /// Rebuild the eBPF object that is committed beside its source.
     Ebpf(ebpf::Options),
     /// Fetch the kernels that virtual machines boot, and list them.
@@ -37,6 +50,10 @@ fn main() -> ExitCode {
 
 fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     match verb {
+        Verb::Run(options) => return run::run(options),
+        Verb::Test(options) => return test::run(options),
+        Verb::Lint => lint::run()?,
+        Verb::Doctor => doctor::run()?,
         Verb::Ebpf(options) => ebpf::run(options)?,
         Verb::Kernel(options) => kernel::run(options)?,
         Verb::Vm(options) => return vm::run(options),

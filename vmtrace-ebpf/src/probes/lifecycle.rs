@@ -127,6 +127,9 @@ pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
     unsafe {
         (*exec).header = emit::header::<Exec>(tag::EXEC, ids, now);
         (*exec).old_tid = old;
+        let mm: u64 = probe(ctx.arg(0), at!(task_mm));
+        (*exec).stack = probe(mm, at!(mm_start_stack));
+        (*exec).stack_end = probe(mm, at!(mm_env_end));
         (*exec).comm = bpf_get_current_comm().unwrap_or_default();
         let name: u64 = probe(ctx.arg(2), at!(binprm_filename));
         let len = text((&raw mut (*exec).path).cast(), PATH as u32, name);
@@ -150,7 +153,8 @@ pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
     };
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    entry.write(Totals { header: emit::header::<Totals>(tag::EXIT, ids, now), ..Totals::default() });
+    entry
+        .write(Totals { header: emit::header::<Totals>(tag::EXIT, ids, now), ..Totals::default() });
     emit::submit_now(entry);
     0
 }

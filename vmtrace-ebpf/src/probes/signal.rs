@@ -124,4 +124,3 @@ fn user_regs(task: u64) -> u64 {
     let stack: u64 = probe(task, at!(task_stack));
     if stack == 0 { 0 } else { stack + THREAD_SIZE - PT_REGS }
 }
-

@@ -62,6 +62,11 @@ fn send(ids: Ids, reason: u32, pages: u64) {
     };
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    entry.write(Tlb { header: emit::header::<Tlb>(tag::TLB, ids, now), pages, reason, reserved: 0 });
+    entry.write(Tlb {
+        header: emit::header::<Tlb>(tag::TLB, ids, now),
+        pages,
+        reason,
+        reserved: 0,
+    });
     entry.submit(u64::from(BPF_RB_NO_WAKEUP));
 }

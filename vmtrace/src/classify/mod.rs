@@ -10,7 +10,7 @@ pub mod facts;
 pub mod rules;
 pub mod told;
 
-use vmtrace_common::evidence::{error, flag, nature};
+use vmtrace_common::evidence::nature;
 use vmtrace_common::record::Fault;
 
 use crate::fault::Kind;
@@ -26,7 +26,7 @@ pub struct Surroundings {
 }
 
 /// Answers kept: a power of two.
-const KEPT: usize = 64;
+const KEPT: usize = 128;
 
 #[derive(Clone, Copy, Debug)]
 struct Answer {
@@ -34,37 +34,35 @@ struct Answer {
     kind: Kind,
 }
 
-/// The evidence of one fault in two words, without what tells no kind.
+/// The evidence of one fault in two words. What tells no kind (most flags, the
+/// retries) is in it too: to leave it out costs more than a second answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Key(u64, u64);
 
 impl Key {
-    /// No fault has this: it has a CPU in it.
+    /// No fault has this: bits between the nature and the rest are never set.
     const NEVER: Self = Self(0, u64::MAX);
 
-    /// The bits of error code and flags that [`Facts`] reads; all of `ret` and `marks`.
-    const FIRST: u64 = (error::PRESENT | error::WRITE) as u64
-        | ((flag::WRITE | flag::TRIED | flag::UNSHARE) as u64) << 16
-        | 0xffff_ffff << 32;
-
+    // Neighbours in the record, joined in its order: two loads.
     #[inline]
     fn of(fault: &Fault, nature: u16) -> Self {
         let first = u64::from(fault.error)
             | u64::from(fault.flags) << 16
             | u64::from(fault.ret) << 32
             | u64::from(fault.marks) << 48;
-        let second = u64::from(fault.via) << 40
-            | u64::from(fault.signal) << 48
-            | u64::from(fault.code) << 56;
-        Self(first & Self::FIRST, second | u64::from(nature))
+        let second = u64::from(fault.retries)
+            | u64::from(fault.via) << 8
+            | u64::from(fault.signal) << 16
+            | u64::from(fault.code) << 24;
+        Self(first, second << 32 | u64::from(nature))
     }
 
     /// Where its answer is kept.
     #[inline]
-    #[expect(clippy::cast_possible_truncation, reason = "six bits are left")]
+    #[expect(clippy::cast_possible_truncation, reason = "seven bits are left")]
     const fn slot(self) -> usize {
         const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mixed = (self.0 ^ self.1.rotate_left(16)).wrapping_mul(SPREAD);
+        let mixed = (self.0 ^ self.1.rotate_left(20)).wrapping_mul(SPREAD);
         (mixed >> (64 - KEPT.trailing_zeros())) as usize
     }
 }

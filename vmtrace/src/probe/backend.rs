@@ -214,6 +214,7 @@ fn brief(error: &anyhow::Error) -> String {
     for cause in error.chain() {
         let cause = cause.to_string();
         let line = cause.lines().next().unwrap_or_default();
+        let line = line.split(". Verifier output:").next().unwrap_or_default();
         if !text.contains(line) {
             if !text.is_empty() {
                 text.push_str(": ");

@@ -78,12 +78,8 @@ impl<'a> Btf<'a> {
             let end = start.checked_add(len).ok_or(BtfError::Truncated)?;
             data.get(start..end).ok_or(BtfError::Truncated)
         };
-        let mut btf = Self {
-            types: part(8)?,
-            strings: part(16)?,
-            places: vec![0],
-            structs: HashMap::new(),
-        };
+        let mut btf =
+            Self { types: part(8)?, strings: part(16)?, places: vec![0], structs: HashMap::new() };
         let mut place = 0;
         while place < btf.types.len() {
             let info = word(btf.types, place + 4)?;
@@ -243,7 +239,8 @@ mod tests {
         };
         let btf = Btf::parse(&data).unwrap();
         assert_eq!(btf.offset("vm_area_struct.vm_start"), Some(0));
-        for path in ["task_struct.min_flt", "vm_fault.orig_pte", "pt_regs.ip", "dentry.d_name.name"] {
+        for path in ["task_struct.min_flt", "vm_fault.orig_pte", "pt_regs.ip", "dentry.d_name.name"]
+        {
             assert!(btf.offset(path).is_some(), "{path}");
         }
     }

@@ -7,10 +7,13 @@
 
 pub mod backend;
 pub mod btf;
+pub mod mapping;
+pub mod places;
 pub mod preflight;
 pub mod programs;
 pub mod rings;
 pub mod session;
 pub mod spills;
+pub mod survey;
 pub mod target;
 pub mod victim;

@@ -75,7 +75,11 @@ pub struct Rings {
 
 impl Rings {
     /// Maps the rings that lie in these maps as `layout` says.
-    pub fn map(layout: Layout, slots: BorrowedFd<'_>, cursors: BorrowedFd<'_>) -> anyhow::Result<Self> {
+    pub fn map(
+        layout: Layout,
+        slots: BorrowedFd<'_>,
+        cursors: BorrowedFd<'_>,
+    ) -> anyhow::Result<Self> {
         let rings = (0..layout.rings())
             .map(|index| {
                 let (first, slots) = layout.ring(index);

@@ -2,7 +2,8 @@
 
 use std::fmt;
 use std::fs;
-use std::os::fd::{AsFd as _, AsRawFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, bail};
 use aya::maps::{MapData, PerCpuArray, RingBuf};
@@ -13,14 +14,16 @@ use vmtrace_common::record::{Header, Totals, tag};
 use vmtrace_common::thread::Thread;
 
 use super::backend::{Attacher, Attempt, Backend, Link};
+use super::mapping::{Change, Mappings};
+use super::places::Places;
 use super::rings::{Layout, Rings};
 use super::spills::{Spills, Tables};
 use super::target::{Table, Target, encoded};
 use super::{btf, preflight, programs, victim};
-use crate::decode::{Rare, encode, header};
+use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
 use crate::stream::Sink;
-use crate::sys::clock;
+use crate::sys::{clock, missed};
 use crate::sys::pod::Wire;
 
 /// The eBPF programs, built from `vmtrace-ebpf` and committed beside it.
@@ -31,6 +34,8 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrac
 pub struct Options {
     /// Whom to trace.
     pub target: Target,
+    /// What to call that in a report, where the target's own words do not do.
+    pub named: Option<String>,
     /// One way to watch, or the best that works.
     pub backend: Option<Backend>,
     /// Bytes of fault ring to a CPU.
@@ -54,6 +59,7 @@ impl Options {
     pub fn new(target: Target) -> Self {
         Self {
             target,
+            named: None,
             backend: None,
             ring_size: 4 << 20,
             follow: true,
@@ -79,8 +85,11 @@ pub struct Session {
     rare: RingBuf<MapData>,
     flushes: RingBuf<MapData>,
     counters: PerCpuArray<MapData, Wire<Counters>>,
-    /// Rare records read and not handed on, in the order of their times.
-    waiting: Vec<(u64, Vec<u8>)>,
+    /// Where the kernel side does not see regions: who tells of them instead.
+    mappings: Option<Mappings>,
+    places: Places,
+    /// What was read and not handed on, in the order of its times.
+    waiting: Vec<(u64, Change)>,
     full: u64,
     ebpf: Ebpf,
 }
@@ -98,12 +107,7 @@ impl Session {
             return Err(obstacle.into());
         }
         options.target.check()?;
-        let online = aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
-        let cpus = online.iter().max().map_or(1, |last| last + 1);
-        let layout = Layout::new(cpus, options.ring_size);
-        let offsets = kernel_offsets()?;
-        let config = configure(options, layout, offsets);
-        let mut ebpf = load(options, layout, &config)?;
+        let Loaded { mut ebpf, layout, online } = load_for(options)?;
         let kernel = aya::Btf::from_sys_fs().ok();
         let mut attacher = Attacher::new(&mut ebpf, kernel.as_ref(), &online);
         let (backend, mut others) = choose(&mut attacher, options.backend)?;
@@ -113,9 +117,12 @@ impl Session {
         let mut session = Self::around(ebpf, layout, options)?;
         session.attempts = attempts;
         session.others = others;
-        session.preface = preface(backend, &session.attempts, &options.target, cpus);
+        session.preface = preface(backend, &session.attempts, options, layout.cpus);
+        if backend == Backend::Tracepoint {
+            session.mappings = Some(Mappings::watch(&online).context("watching mappings")?);
+        }
         for task in session.table.adopt(&options.target)? {
-            session.waiting.push((0, encoded(task)));
+            session.waiting.push((0, Change::Record(encoded(task))));
         }
         let mut attacher = Attacher::new(&mut session.ebpf, kernel.as_ref(), &online);
         session.starts = attacher.attach_all(programs::STARTS)?;
@@ -142,6 +149,8 @@ impl Session {
             flushes: map("FLUSHES")?.try_into()?,
             counters: map("COUNTERS")?.try_into()?,
             table: Table::take(&mut ebpf)?,
+            mappings: None,
+            places: Places::read(),
             waiting: Vec::new(),
             full: 0,
             ebpf,
@@ -163,6 +172,11 @@ impl Session {
         &mut self.ebpf
     }
 
+    /// Readable when the reader had better look before its next tick.
+    pub fn bell(&self) -> io::Result<OwnedFd> {
+        self.rare.as_fd().try_clone_to_owned()
+    }
+
     /// Hands on everything that has come since the last call, in the order the
     /// sink is promised.
     pub fn drain(&mut self, sink: &mut dyn Sink) {
@@ -172,30 +186,60 @@ impl Session {
         let now = clock::monotonic_ns();
         self.read_rare();
         let due = self.waiting.partition_point(|(time, _)| *time <= now);
-        for (time, record) in self.waiting.drain(..due) {
-            self.rings.until(time, |faults| sink.faults(faults));
-            sink.rare(&record);
+        let due: Vec<_> = self.waiting.drain(..due).collect();
+        for (time, change) in due {
+            self.faults_until(time, sink);
+            match (change, &mut self.mappings) {
+                (Change::Record(record), Some(mappings)) => {
+                    mappings.pass(&record, |record| sink.rare(record));
+                }
+                (Change::Record(record), None) => sink.rare(&record),
+                (Change::NewImage(pid), Some(mappings)) => mappings.new_image(pid),
+                (Change::NewImage(_), None) => {}
+            }
         }
-        self.rings.until(u64::MAX, |faults| sink.faults(faults));
+        self.faults_until(u64::MAX, sink);
         self.rings.release();
         let full = self.rings.full();
         if full != self.full {
             self.full = full;
-            self.spills.collect(|spill| sink.rare(&encode(&Rare::Spill(Box::new(*spill)))));
+            self.collect_spills(sink);
         }
+    }
+
+    fn faults_until(&mut self, time: u64, sink: &mut dyn Sink) {
+        let mappings = &mut self.mappings;
+        self.rings.until(time, |faults| {
+            if let Some(mappings) = mappings {
+                mappings.describe(faults, |record| sink.rare(record));
+            }
+            sink.faults(faults);
+        });
+    }
+
+    fn collect_spills(&mut self, sink: &mut dyn Sink) {
+        self.spills.collect(|spill| sink.rare(&encode(&Rare::Spill(Box::new(*spill)))));
     }
 
     fn read_rare(&mut self) {
         let before = self.waiting.len();
         for ring in [&mut self.rare, &mut self.flushes] {
             while let Some(item) = ring.next() {
-                match header(&item) {
-                    Ok(header) if header.tag == tag::DOORBELL => {}
-                    Ok(header) => self.waiting.push((header.time, item.to_vec())),
-                    // The sink counts what it cannot read.
-                    Err(_) => self.waiting.push((0, item.to_vec())),
+                // What has no header goes first: the sink counts it.
+                let (tag, time) = header(&item).map_or((0, 0), |header| (header.tag, header.time));
+                if tag == tag::DOORBELL {
+                    continue;
                 }
+                let record = if tag == tag::REGION {
+                    whole_region(&mut self.places, &item)
+                } else {
+                    item.to_vec()
+                };
+                self.waiting.push((time, Change::Record(record)));
             }
+        }
+        if let Some(mappings) = &mut self.mappings {
+            mappings.read(|time, change| self.waiting.push((time, change)));
         }
         if self.waiting.len() != before {
             self.waiting.sort_by_key(|(time, _)| *time);
@@ -209,7 +253,7 @@ impl Session {
         self.drain(sink);
         // Once more: what the programs sent while the first was at it.
         self.drain(sink);
-        self.spills.collect(|spill| sink.rare(&encode(&Rare::Spill(Box::new(*spill)))));
+        self.collect_spills(sink);
         let now = clock::monotonic_ns();
         for (tid, thread) in self.table.threads() {
             sink.rare(&encode(&Rare::Totals(totals(tid, &thread, now))));
@@ -219,7 +263,12 @@ impl Session {
 
     fn counters(&self, now: u64) -> Counters {
         let mut sum = Counters {
-            header: Header { tag: tag::COUNTERS, len: len_of::<Counters>(), time: now, ..Header::default() },
+            header: Header {
+                tag: tag::COUNTERS,
+                len: len_of::<Counters>(),
+                time: now,
+                ..Header::default()
+            },
             ..Counters::default()
         };
         if let Ok(values) = self.counters.get(&0, 0) {
@@ -227,18 +276,29 @@ impl Session {
                 sum.untracked += cpu.untracked;
                 sum.unsent += cpu.unsent;
                 sum.unsent_tlb += cpu.unsent_tlb;
-                sum.missed += cpu.missed;
                 sum.atomic += cpu.atomic;
             }
         }
+        sum.missed = self.missed();
         sum
+    }
+
+    /// Times a program of ours was skipped because it was running already.
+    fn missed(&self) -> u64 {
+        let loaded = self.ebpf.programs().filter_map(|(_, program)| program.fd().ok());
+        loaded.map(|program| missed::recursion(program.as_fd())).sum()
     }
 }
 
-/// Readable when the reader had better look before its next tick.
-impl AsRawFd for Session {
-    fn as_raw_fd(&self) -> RawFd {
-        self.rare.as_raw_fd()
+/// A region's record with its path put together: the kernel side sends it in
+/// pieces, relative to a mount.
+fn whole_region(places: &mut Places, record: &[u8]) -> Vec<u8> {
+    match decode::rare(record) {
+        Ok(Rare::Region(mut region)) => {
+            places.complete(&mut region);
+            encode(&Rare::Region(region))
+        }
+        _ => record.to_vec(),
     }
 }
 
@@ -266,6 +326,22 @@ fn configure(options: &Options, layout: Layout, at: Offsets) -> Config {
         victim: victim::fields(),
         at,
     }
+}
+
+/// The object, loaded and not attached.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) layout: Layout,
+    pub(super) online: Vec<u32>,
+}
+
+/// Loads the object as `options` want it.
+pub(super) fn load_for(options: &Options) -> anyhow::Result<Loaded> {
+    let online = aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
+    let cpus = online.iter().max().map_or(1, |last| last + 1);
+    let layout = Layout::new(cpus, options.ring_size);
+    let config = configure(options, layout, kernel_offsets()?);
+    Ok(Loaded { ebpf: load(options, layout, &config)?, layout, online })
 }
 
 fn load(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {
@@ -303,15 +379,25 @@ fn choose(
     bail!("no way to watch page faults works here; tried {}", reasons.join("; "))
 }
 
-fn preface(backend: Backend, attempts: &[Attempt], target: &Target, cpus: u32) -> Preface {
+fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32) -> Preface {
     let degradations = attempts
         .iter()
-        .filter(|attempt| backend.programs().iter().chain(programs::BESIDE).chain(programs::LIFECYCLE)
-            .any(|p| p.name == attempt.program.name))
+        .filter(|attempt| {
+            backend
+                .programs()
+                .iter()
+                .chain(programs::BESIDE)
+                .chain(programs::LIFECYCLE)
+                .any(|p| p.name == attempt.program.name)
+        })
         .filter_map(|attempt| {
             let why = attempt.outcome.as_ref().err()?;
             let place = attempt.program.places.first()?;
-            Some(format!("{}: no {} on {place} ({why})", attempt.program.without?, attempt.program.hook.name()))
+            Some(format!(
+                "{}: no {} on {place} ({why})",
+                attempt.program.without?,
+                attempt.program.hook.name()
+            ))
         })
         .collect();
     Preface {
@@ -320,7 +406,7 @@ fn preface(backend: Backend, attempts: &[Attempt], target: &Target, cpus: u32) -
         kernel: preflight::release(),
         host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
         command_line: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
-        target: target.describe(),
+        target: options.named.clone().unwrap_or_else(|| options.target.describe()),
         started_wall_ns: clock::wall_ns(),
         started_ns: clock::monotonic_ns(),
         cpu_nodes: (0..cpus).map(node_of).collect(),
@@ -338,7 +424,14 @@ fn node_of(cpu: u32) -> u32 {
 
 fn totals(tid: u32, thread: &Thread, time: u64) -> Totals {
     Totals {
-        header: Header { tag: tag::TOTALS, cpu: 0, len: len_of::<Totals>(), time, pid: thread.pid, tid },
+        header: Header {
+            tag: tag::TOTALS,
+            cpu: 0,
+            len: len_of::<Totals>(),
+            time,
+            pid: thread.pid,
+            tid,
+        },
         min_flt: thread.min_last - thread.min_base,
         maj_flt: thread.maj_last - thread.maj_base,
         seen: thread.seen,

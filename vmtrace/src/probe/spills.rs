@@ -89,7 +89,13 @@ fn growth(before: &Spill, now: &Spill) -> Spill {
         *bucket = bucket.wrapping_sub(*old);
     }
     Spill {
-        header: Header { tag: tag::SPILL, cpu: now.common.cpu, len: SPILL_LEN, tid: 0, ..now.header },
+        header: Header {
+            tag: tag::SPILL,
+            cpu: now.common.cpu,
+            len: SPILL_LEN,
+            tid: 0,
+            ..now.header
+        },
         common: now.common,
         count: buckets.iter().map(|&count| u64::from(count)).sum(),
         total: now.total.wrapping_sub(before.total),

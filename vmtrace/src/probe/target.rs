@@ -75,7 +75,10 @@ fn check_pid(pid: u32) -> anyhow::Result<()> {
         bail!("{pid} is a thread of process {leader}: trace that one with -p {leader}");
     }
     if status.vmrss.is_none() && status.vmsize.is_none() {
-        bail!("process {pid} ({}) has no address space: it is a kernel thread or a zombie", status.name);
+        bail!(
+            "process {pid} ({}) has no address space: it is a kernel thread or a zombie",
+            status.name
+        );
     }
     Ok(())
 }
@@ -173,7 +176,12 @@ impl Table {
     }
 
     /// A cgroup and those below it, v1 or v2.
-    fn adopt_cgroup(&mut self, path: &Path, tasks: &mut Vec<Task>, depth: u32) -> anyhow::Result<()> {
+    fn adopt_cgroup(
+        &mut self,
+        path: &Path,
+        tasks: &mut Vec<Task>,
+        depth: u32,
+    ) -> anyhow::Result<()> {
         // The directory's inode number is the cgroup's id.
         let id = fs::metadata(path).with_context(|| format!("reading {}", path.display()))?.ino();
         self.cgroups.insert(id, 1, 0).context("entering a cgroup")?;

@@ -5,5 +5,11 @@
 
 pub mod clock;
 pub mod held;
+pub mod missed;
+pub(crate) mod pagemap;
+pub mod peek;
+pub mod perf;
+pub mod pidfd;
 pub mod pod;
+pub mod ready;
 pub mod shared;

@@ -84,15 +84,46 @@ pub fn fit(text: &str, limit: usize) -> Cow<'_, str> {
 }
 
 /// At most `limit` columns of a path: its middle goes, its end, which tells it
-/// from its neighbours, stays.
+/// from its neighbours, stays. What is no path loses its end.
 pub fn fit_path(path: &str, limit: usize) -> Cow<'_, str> {
-    if width(path) <= limit || limit < 8 {
+    if width(path) <= limit || limit < 8 || !path.contains('/') {
         return fit(path, limit);
     }
     let room = limit - 1;
     let front = head(path, room / 3);
     let back = tail(path, room - width(front));
     Cow::Owned(format!("{front}…{back}"))
+}
+
+/// A sentence in lines of at most `limit` columns, broken between words.
+pub fn wrap(text: &str, limit: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut line = head(rest, limit.max(1));
+        if line.len() < rest.len() && !rest[line.len()..].starts_with(' ') {
+            line = &line[..line.rfind(' ').filter(|&at| at > 0).unwrap_or(line.len())];
+        }
+        rest = rest[line.len()..].trim_start();
+        Some(line)
+    })
+}
+
+/// Facts set apart by dots, in lines of at most `limit` columns, broken between facts.
+pub fn flow<S: AsRef<str>>(facts: &[S], limit: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for fact in facts.iter().map(AsRef::as_ref) {
+        match lines.last_mut() {
+            Some(line) if width(line) + 3 + width(fact) <= limit => {
+                line.push_str(" · ");
+                line.push_str(fact);
+            }
+            _ => lines.push(fact.to_owned()),
+        }
+    }
+    lines
 }
 
 fn head(text: &str, limit: usize) -> &str {
@@ -129,6 +160,21 @@ mod tests {
         assert_eq!(text("\u{9b}31m"), "\\x9b31m");
         assert_eq!(bytes(b"ok\xff\x07"), "ok\\xff\\x07");
         assert_eq!(bytes("naïve 名".as_bytes()), "naïve 名");
+    }
+
+    #[test]
+    fn sentences_break_between_words() {
+        let lines = |limit| wrap("one two three", limit).collect::<Vec<_>>();
+        assert_eq!(lines(7), ["one two", "three"]);
+        assert_eq!(lines(6), ["one", "two", "three"]);
+        assert_eq!(lines(4), ["one", "two", "thre", "e"]);
+        assert_eq!(lines(80), ["one two three"]);
+    }
+
+    #[test]
+    fn facts_stay_whole() {
+        assert_eq!(flow(&["a b", "c d", "e"], 9), ["a b · c d", "e"]);
+        assert_eq!(flow::<&str>(&[], 9), Vec::<String>::new());
     }
 
     #[test]

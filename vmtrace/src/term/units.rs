@@ -1,5 +1,7 @@
 //! Numbers as people read them. Machines get plain integers elsewhere.
 
+use std::time::Duration;
+
 const BINARY: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// A size with its unit: `0 B`, `980 KiB`, `1.4 MiB`, `12.0 GiB`.
@@ -72,6 +74,44 @@ pub fn share(part: u64, whole: u64) -> String {
         // Never round up to a whole that is not there.
         format!("{:.1} %", percent.min(99.9))
     }
+}
+
+/// Reads a time as typed: `10s`, `1.5s`, `500ms`, `100us`, `2m`, or bare seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits =
+        text.find(|sign: char| !sign.is_ascii_digit() && sign != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = match unit.trim() {
+        "" | "s" => 1.0,
+        "ms" => 1e-3,
+        "us" | "µs" => 1e-6,
+        "ns" => 1e-9,
+        "m" | "min" => 60.0,
+        "h" => 3600.0,
+        other => return Err(format!("unknown unit {other:?}: use ns, us, ms, s, m or h")),
+    };
+    let number: f64 = number.parse().map_err(|_error| "a time starts with a number".to_owned())?;
+    Duration::try_from_secs_f64(number * unit).map_err(|error| error.to_string())
+}
+
+/// Reads a size as typed: `64K`, `1.5G`, `10MiB`, or bare bytes.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits =
+        text.find(|sign: char| !sign.is_ascii_digit() && sign != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim().trim_end_matches('B').trim_end_matches('i').to_ascii_uppercase();
+    let Some(rank) = ["", "K", "M", "G", "T", "P", "E"].iter().position(|name| *name == unit)
+    else {
+        return Err(format!("unknown unit {unit:?}: use K, M, G or T"));
+    };
+    let step = 1u64 << (10 * rank);
+    if let Ok(whole) = number.parse::<u64>() {
+        return whole.checked_mul(step).ok_or_else(|| "too large".to_owned());
+    }
+    let number: f64 = number.parse().map_err(|_error| "a size starts with a number".to_owned())?;
+    // A fraction of a byte is nobody's; a saturated cast is what is wanted.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative")]
+    Ok((number * to_f64(step)) as u64)
 }
 
 /// A signed change of a size: `+1.4 MiB`, `-4.0 KiB`, `0 B`.
@@ -147,6 +187,21 @@ mod tests {
                 assert!(short_count(value).len() <= 6, "{}", short_count(value));
             }
         }
+    }
+
+    #[test]
+    fn what_people_type() {
+        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("250us"), Ok(Duration::from_micros(250)));
+        assert!(parse_duration("s").is_err());
+        assert!(parse_duration("3 weeks").is_err());
+        assert!(parse_duration("1e999").is_err());
+        assert_eq!(parse_bytes("64K"), Ok(65_536));
+        assert_eq!(parse_bytes("1.5GiB"), Ok(3 << 29));
+        assert_eq!(parse_bytes("12"), Ok(12));
+        assert!(parse_bytes("99999999T").is_err());
+        assert!(parse_bytes("x").is_err());
     }
 
     #[test]

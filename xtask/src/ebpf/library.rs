@@ -49,7 +49,7 @@ pub(super) fn obtain(real_sysroot: &Path) -> Result<PathBuf> {
 }
 
 /// Where the source already lies, without fetching anything.
-pub(crate) fn present(real_sysroot: &Path) -> Option<PathBuf> {
+pub(super) fn present(real_sysroot: &Path) -> Option<PathBuf> {
     let shipped = real_sysroot.join("lib/rustlib/src/rust");
     [shipped, unpacked().ok()?].into_iter().find(|dir| is_whole(dir))
 }

@@ -37,7 +37,7 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let built = build()?;
     let fresh = read(&built)?;
     if options.check {
-        return check(&committed, &fresh, &built);
+        return compare(&committed, &fresh, &built);
     }
     let old = std::fs::read(&committed).unwrap_or_default();
     if old == fresh {
@@ -50,7 +50,22 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-fn check(committed: &Path, fresh: &[u8], built: &Path) -> Result<()> {
+/// Fails when the committed object is not what its source builds.
+pub(crate) fn check() -> Result<()> {
+    run(&Options { check: true })
+}
+
+/// The tools that a rebuild needs, and where they already are.
+pub(crate) fn tools() -> Result<[(&'static str, Option<String>); 2]> {
+    let linker = linker::path()?;
+    let source = library::present(&library::real_sysroot()?);
+    Ok([
+        ("bpf-linker", linker.is_file().then(|| linker.display().to_string())),
+        ("the library's source", source.map(|source| source.display().to_string())),
+    ])
+}
+
+fn compare(committed: &Path, fresh: &[u8], built: &Path) -> Result<()> {
     if read(committed)? != fresh {
         bail!(
             "the committed vmtrace-ebpf/vmtrace.bpf.o is not what its source builds ({}): \

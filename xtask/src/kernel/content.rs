@@ -11,7 +11,7 @@ use crate::place;
 use crate::process;
 
 /// Modules that a test needs: swap in memory with its compressors, and loops.
-/// NVMe, ext4 and the serial ports are built in everywhere.
+/// `NVMe`, ext4 and the serial ports are built in everywhere.
 const MODULES: [&str; 9] = [
     "/drivers/block/zram/",
     "/drivers/block/loop.ko",

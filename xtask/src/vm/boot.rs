@@ -42,7 +42,6 @@ pub(crate) struct Guest<'a> {
 pub(crate) struct Outcome {
     pub(crate) status: i32,
     pub(crate) stdout: String,
-    pub(crate) stderr: String,
     pub(crate) console: String,
     pub(crate) booted: Duration,
     pub(crate) took: Duration,
@@ -60,7 +59,6 @@ pub(crate) fn boot(guest: &Guest<'_>) -> Result<Outcome> {
         return Ok(Outcome {
             status: 0,
             stdout: String::new(),
-            stderr: String::new(),
             console: String::new(),
             booted: Duration::ZERO,
             took: Duration::ZERO,
@@ -160,7 +158,6 @@ fn follow(mut qemu: Child, guest: &Guest<'_>, files: &Files) -> Result<Outcome> 
     Ok(Outcome {
         status,
         stdout: stdout.text(),
-        stderr: stderr.text(),
         console,
         booted: booted.unwrap_or_default(),
         took: began.elapsed(),

@@ -1,7 +1,7 @@
 //! The guest's one disk: a partition table, the root, a mailbox and swap.
 //!
-//! One disk, because kernels since 7.3 number NVMe's namespaces in the order
-//! in which they happen to be found; partitions keep theirs.
+//! One disk, because kernels since 7.3 number the namespaces of an `NVMe`
+//! controller in the order in which they happen to be found.
 
 use std::fs::File;
 use std::io::{Read, Seek as _, SeekFrom, Write as _};
@@ -10,7 +10,8 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 const MIB: u64 = 1 << 20;
-const SECTOR: u64 = 512;
+/// The table counts in sectors, and fills one.
+const SECTOR: usize = 512;
 
 /// A stretch of the disk, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -49,12 +50,12 @@ pub(super) fn mail(image: &Path) -> Result<impl Read> {
 }
 
 /// A master boot record with nothing to boot.
-fn table(partitions: &[Partition]) -> [u8; SECTOR as usize] {
+fn table(partitions: &[Partition]) -> [u8; SECTOR] {
     const ENTRIES: usize = 446;
     const ENTRY: usize = 16;
     /// The cylinder, head and sector of what lies beyond them.
     const BEYOND: [u8; 3] = [0xfe, 0xff, 0xff];
-    let mut record = [0; SECTOR as usize];
+    let mut record = [0; SECTOR];
     for (entry, partition) in record[ENTRIES..].chunks_exact_mut(ENTRY).zip(partitions) {
         entry[1..4].copy_from_slice(&BEYOND);
         entry[4] = partition.kind;
@@ -68,7 +69,7 @@ fn table(partitions: &[Partition]) -> [u8; SECTOR as usize] {
 
 /// The table counts in 32 bits; a disk past 2 TiB would be a mistake here.
 fn sectors(bytes: u64) -> u32 {
-    u32::try_from(bytes / SECTOR).unwrap_or(u32::MAX)
+    u32::try_from(bytes / SECTOR as u64).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

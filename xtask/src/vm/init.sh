@@ -22,7 +22,9 @@ hostname guest
 ip link set lo up
 ulimit -c 0
 
+# The control file for swap in memory, and no device yet.
 depmod 2>/dev/null
+modprobe zram num_devices=0 2>/dev/null
 if [ -e /etc/vm/swap ]; then
     mkswap /dev/nvme0n1p3 >/dev/null && swapon /dev/nvme0n1p3
 fi

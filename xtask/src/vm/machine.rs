@@ -100,7 +100,7 @@ impl Machine {
     }
 
     fn nodes(&self) -> Result<Vec<String>> {
-        if self.cpus() % 2 != 0 {
+        if !self.cpus().is_multiple_of(2) {
             bail!("two NUMA nodes need an even number of CPUs (and no --icount)");
         }
         let (half, last) = (self.cpus() / 2, self.cpus() - 1);

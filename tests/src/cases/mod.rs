@@ -1,0 +1,27 @@
+//! The tests, by theme.
+
+mod account;
+mod counts;
+mod demo;
+mod environment;
+mod lifetime;
+mod refusals;
+mod support;
+
+use crate::harness::Test;
+
+/// All of them, the cheap and telling ones first.
+pub(crate) fn all() -> Vec<Test> {
+    [
+        environment::TESTS,
+        demo::TESTS,
+        support::TESTS,
+        refusals::TESTS,
+        counts::TESTS,
+        account::TESTS,
+        lifetime::TESTS,
+    ]
+    .into_iter()
+    .flat_map(|tests| tests.iter().map(|test| Test { name: test.name, run: test.run }))
+    .collect()
+}

@@ -1,0 +1,92 @@
+//! The few system calls that std has no words for.
+#![expect(unsafe_code, reason = "system calls")]
+
+pub(crate) mod mapping;
+
+use std::io::{Error, Result};
+
+use anyhow::Context as _;
+
+const BPF_PROG_GET_NEXT_ID: libc::c_long = 11;
+
+/// `union bpf_attr` as `BPF_PROG_GET_NEXT_ID` reads and writes it.
+#[repr(C)]
+#[derive(Default)]
+struct NextId {
+    start: u32,
+    next: u32,
+    open_flags: u32,
+}
+
+/// The ids of all loaded eBPF programs.
+pub(crate) fn bpf_programs() -> anyhow::Result<Vec<u32>> {
+    let mut found = Vec::new();
+    loop {
+        let start = found.last().copied().unwrap_or(0);
+        let mut attr = NextId { start, ..NextId::default() };
+        // SAFETY: the kernel reads and writes at most the size we name, which
+        // is that of the structure the pointer leads to.
+        let done = unsafe {
+            libc::syscall(libc::SYS_bpf, BPF_PROG_GET_NEXT_ID, &raw mut attr, size_of::<NextId>())
+        };
+        if done == 0 {
+            found.push(attr.next);
+            continue;
+        }
+        let error = Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ENOENT) {
+            return Ok(found);
+        }
+        return Err(error).context("cannot list the loaded eBPF programs");
+    }
+}
+
+/// Whether we are root.
+pub(crate) fn is_root() -> bool {
+    // SAFETY: it takes nothing and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// No address-space randomisation for what we start from here on: programs
+/// then take the same number of faults each time.
+pub(crate) fn fixed_addresses() -> Result<()> {
+    // SAFETY: a flag of this process; no pointers are passed.
+    let done = unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+    if done == -1 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Fresh, private, anonymous memory in 4 KiB pages, not yet touched. It is
+/// never given back: a workload ends soon.
+pub(crate) fn fresh_pages(count: usize) -> Result<&'static mut [u8]> {
+    let size = count.max(1) * 4096;
+    // SAFETY: a new mapping at an address of the kernel's choice: nothing that
+    // exists is touched.
+    let start = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            size,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        )
+    };
+    if start == libc::MAP_FAILED {
+        return Err(Error::last_os_error());
+    }
+    // A huge page would be one fault for 512 pages. A kernel without huge
+    // pages refuses the advice and needs none.
+    // SAFETY: the range is the mapping just made.
+    unsafe { libc::madvise(start, size, libc::MADV_NOHUGEPAGE) };
+    // SAFETY: the mapping is `size` zeroed bytes, readable and writable, that
+    // nobody else knows of and that stay mapped for good.
+    Ok(unsafe { std::slice::from_raw_parts_mut(start.cast::<u8>(), size) })
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(pid: u32, signal: i32) -> Result<()> {
+    let pid = i32::try_from(pid).map_err(Error::other)?;
+    // SAFETY: no pointers are passed.
+    let done = unsafe { libc::kill(pid, signal) };
+    if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+}

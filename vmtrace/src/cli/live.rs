@@ -1,0 +1,216 @@
+//! A live trace: the session's records on their way to what is shown, until
+//! something ends it.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::{ExitCode, ExitStatus};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+
+use super::log::KernelLog;
+use super::show::Show;
+use super::trace::{Request, Target};
+use crate::probe::session::{Options, Session};
+use crate::probe::target;
+use crate::sys::clock::monotonic_ns;
+use crate::sys::held::Held;
+use crate::sys::{pidfd, ready};
+
+/// The rings are looked at this often even if none is half full.
+const TICK: Duration = Duration::from_millis(50);
+
+/// Traces as asked; the exit status is the command's, where there is one.
+pub fn trace(request: &Request) -> anyhow::Result<ExitCode> {
+    if request.tally {
+        bail!("--tally is not in this version: leave it out for the full answer");
+    }
+    if request.output.is_some() {
+        bail!("--output is not in this version: `--format json` keeps the report");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(run(request))
+}
+
+async fn run(request: &Request) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen()?;
+    let (mut command, over) = start_command(&request.target)?;
+    let mut session = Session::start(&options(request, command.as_ref()))?;
+    let over = match over {
+        Some(over) => Some(over),
+        None => watch(&request.target)?,
+    };
+    let (meanwhile, every) = request.meanwhile();
+    let mut show = Show::new(&request.view, session.preface(), meanwhile);
+    for degradation in &session.preface().degradations {
+        writeln!(io::stderr(), "vmtrace: on this kernel {degradation}")?;
+    }
+    if let Some(command) = &mut command {
+        command.release().context("starting the command")?;
+    }
+    let ended = follow(request, &mut session, &mut show, every, over, &mut signals).await;
+    session.stop(&mut show);
+    ended?;
+    // The command first: if it never became its program there is nothing to show.
+    let status = command.map(|command| wait(command, request)).transpose()?;
+    show.finish(&mut io::stderr())?;
+    Ok(status.map_or(ExitCode::SUCCESS, exit_code))
+}
+
+/// Drains until the trace is over.
+async fn follow(
+    request: &Request,
+    session: &mut Session,
+    show: &mut Show,
+    every: Duration,
+    over: Option<oneshot::Receiver<()>>,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    let log = KernelLog::of(session, request.verbose)?;
+    let bell = ready::readable(session.bell()?)?;
+    let mut tick = interval(TICK.min(every));
+    let mut show_tick = interval(every);
+    for timer in [&mut tick, &mut show_tick] {
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    show_tick.tick().await;
+    let deadline = Instant::now() + request.duration.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
+    let over = async {
+        match over {
+            Some(over) => drop(over.await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(over);
+    let mut asked = false;
+    loop {
+        tokio::select! {
+            biased;
+            () = signals.any() => {
+                // A command has the terminal's signal too: its end is ours.
+                if asked || !matches!(request.target, Target::Command(_)) {
+                    return Ok(());
+                }
+                asked = true;
+            }
+            () = &mut over => return Ok(()),
+            () = sleep_until(deadline) => return Ok(()),
+            _ = show_tick.tick() => show.interval(monotonic_ns())?,
+            ready = bell.readable() => ready?.clear_ready(),
+            _ = tick.tick() => {}
+        }
+        session.drain(show);
+        show.flush()?;
+        log.flush();
+    }
+}
+
+fn options(request: &Request, command: Option<&Held>) -> Options {
+    let target = match (&request.target, command) {
+        (Target::Pids(pids), _) => target::Target::Pids(pids.clone()),
+        (Target::Cgroup(path), _) => target::Target::Cgroup(path.clone()),
+        (Target::All | Target::Command(_), None) => target::Target::All,
+        (_, Some(command)) => target::Target::Pids(vec![command.pid()]),
+    };
+    let mut options = Options::new(target);
+    options.backend = request.backend;
+    options.ring_size = request.ring_size;
+    options.follow = request.follow;
+    options.min_latency = request.view.min_latency;
+    options.only_major = request.view.only_major();
+    options.tlb_events = request.view.events;
+    options.verbose = request.verbose;
+    if let Target::Command(words) = &request.target {
+        options.named = Some(describe(words));
+    }
+    options
+}
+
+fn describe(words: &[OsString]) -> String {
+    let words: Vec<_> = words.iter().map(|word| word.to_string_lossy()).collect();
+    format!("command {}", words.join(" "))
+}
+
+/// Starts the command, held; the other end hears when it is over.
+fn start_command(
+    target: &Target,
+) -> anyhow::Result<(Option<Held>, Option<oneshot::Receiver<()>>)> {
+    let Target::Command(words) = target else { return Ok((None, None)) };
+    let program = words.first().context("no command")?;
+    if !runs(program) {
+        bail!("there is no program {}: give its path, or check PATH", program.display());
+    }
+    let (tell, over) = oneshot::channel();
+    let held = Held::start(words, move || {
+        // Nobody listens any more once the trace was stopped.
+        let _ = tell.send(());
+    })
+        .with_context(|| format!("starting {}", program.display()))?;
+    Ok((Some(held), Some(over)))
+}
+
+fn runs(program: &OsString) -> bool {
+    let path = Path::new(program);
+    if path.components().count() > 1 {
+        return path.is_file();
+    }
+    let places = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&places).any(|place| place.join(path).is_file())
+}
+
+/// Hears when all the processes that were asked for have ended.
+fn watch(target: &Target) -> anyhow::Result<Option<oneshot::Receiver<()>>> {
+    let Target::Pids(pids) = target else { return Ok(None) };
+    let (tell, over) = oneshot::channel();
+    let watched: Vec<_> = pids.iter().filter_map(|&pid| pidfd::open(pid).ok()).collect();
+    std::thread::Builder::new()
+        .name("vmtrace-exit".to_owned())
+        .spawn(move || {
+            for process in watched {
+                pidfd::wait(&process);
+            }
+            // Nobody listens any more once the trace was stopped.
+            let _ = tell.send(());
+        })
+        .context("watching for the processes' end")?;
+    Ok(Some(over))
+}
+
+fn wait(command: Held, request: &Request) -> anyhow::Result<ExitStatus> {
+    let Target::Command(words) = &request.target else { bail!("no command") };
+    let name = words.first().map(|word| word.to_string_lossy()).unwrap_or_default();
+    command.wait().with_context(|| format!("cannot run {name}"))
+}
+
+/// As a shell tells it: 128 and the signal's number for one that was killed.
+fn exit_code(status: ExitStatus) -> ExitCode {
+    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+/// What ends a trace from outside.
+struct Signals([tokio::signal::unix::Signal; 3]);
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self([
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+        ]))
+    }
+
+    async fn any(&mut self) {
+        let [interrupt, terminate, hangup] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! Records in, tallies out: where decoding, attribution, classification and
+//! counting meet. The same for a live session and for a recording.
+//!
+//! Most faults are like the one before: the same process, the same region, the
+//! same kind. Each step remembers its last answer, and a step that remembers
+//! has nothing to look up.
+
+mod hot;
+mod oom;
+
+pub use hot::Observer;
+pub use oom::{Cause, Memory, Story};
+
+use vmtrace_common::counters::Counters;
+use vmtrace_common::record::{Fault, Header, Spill, Tlb, Totals};
+
+use crate::classify::{self, Classifier, Surroundings};
+use crate::decode::{self, Malformed, Rare};
+use crate::fault::{Kind, Kinds};
+use crate::region::World;
+use crate::stream::Sink;
+use crate::tally::account::Accounts;
+use crate::tally::keyed::{Key, Keyed};
+use crate::tally::{By, Tally, latency};
+
+/// What the pipeline has to know beforehand.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The tracepoint backend: a child has its parent's regions.
+    pub inherit: bool,
+    /// The tracepoint backend watches allocations.
+    pub allocations: bool,
+    /// The kinds to keep.
+    pub kinds: Kinds,
+    /// Faults shorter than this are left out.
+    pub min_latency: u64,
+    /// What else to count by.
+    pub by: By,
+    /// The NUMA node of each CPU.
+    pub cpu_nodes: Vec<u32>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            inherit: false,
+            allocations: true,
+            kinds: Kinds::ALL,
+            min_latency: 0,
+            by: By::default(),
+            cpu_nodes: Vec::new(),
+        }
+    }
+}
+
+impl Options {
+    /// As a backend of this name needs it.
+    pub fn for_backend(backend: &str) -> Self {
+        Self { inherit: backend == "tracepoint", ..Self::default() }
+    }
+
+    /// Whether something is left out.
+    pub fn filters(&self) -> bool {
+        self.kinds != Kinds::ALL || self.min_latency > 0
+    }
+}
+
+/// What was counted of the stream itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stream {
+    /// Faults that arrived, one by one or in spills, filtered or not.
+    pub received: u64,
+    /// Those that a filter left out here.
+    pub filtered: u64,
+    /// Faults whose latency is not known.
+    pub untimed: u64,
+    /// Records that were none.
+    pub malformed: u64,
+    /// The last of these.
+    pub last_malformed: Option<Malformed>,
+    /// The latest time in any record.
+    pub last_time: u64,
+    /// The session's own account.
+    pub counters: Counters,
+}
+
+/// The pipeline. `O` sees every fault that passes the filters.
+#[derive(Debug)]
+pub struct Pipeline<O = ()> {
+    options: Options,
+    world: World,
+    tally: Tally,
+    classifier: Classifier,
+    keyed: Option<Keyed>,
+    accounts: Accounts,
+    stream: Stream,
+    stories: Vec<Story>,
+    hot: hot::Hot,
+    observer: O,
+    filters: bool,
+}
+
+impl Pipeline {
+    /// A pipeline that only counts.
+    pub fn new(options: Options) -> Self {
+        Self::observed(options, ())
+    }
+}
+
+impl<O: Observer> Pipeline<O> {
+    /// A pipeline that shows each fault to someone.
+    pub fn observed(options: Options, observer: O) -> Self {
+        Self {
+            world: World::new(options.inherit),
+            tally: Tally::default(),
+            classifier: Classifier::new(options.allocations),
+            keyed: options.by.is_own().then(Keyed::default),
+            accounts: Accounts::default(),
+            stream: Stream::default(),
+            stories: Vec::new(),
+            hot: hot::Hot::default(),
+            observer,
+            filters: options.filters(),
+            options,
+        }
+    }
+
+    /// How it was set up.
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Processes, rows and names.
+    pub const fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Counts by row and kind.
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Counts by the key that was asked for, where rows do not give it.
+    pub const fn keyed(&self) -> Option<&Keyed> {
+        self.keyed.as_ref()
+    }
+
+    /// What the kernel counted.
+    pub const fn accounts(&self) -> &Accounts {
+        &self.accounts
+    }
+
+    /// What was counted of the stream.
+    pub const fn stream(&self) -> &Stream {
+        &self.stream
+    }
+
+    /// The OOM killer's doings.
+    pub fn stories(&self) -> &[Story] {
+        &self.stories
+    }
+
+    /// Who sees the faults.
+    pub const fn observer_mut(&mut self) -> &mut O {
+        &mut self.observer
+    }
+
+    fn apply(&mut self, record: &Rare) {
+        match record {
+            Rare::Region(region) => self.world.describe(region),
+            Rare::Task(task) => self.world.task(task),
+            Rare::Exec(exec) => self.world.exec(exec),
+            Rare::Exit(totals) => self.exit(totals),
+            Rare::Totals(totals) => {
+                let process = self.world.owner(totals.header.pid);
+                self.accounts.alive(totals.header.tid, process, totals);
+            }
+            Rare::Rename(rename) => self.rename(rename),
+            Rare::Cgroup(cgroup) => {
+                self.world.move_to_cgroup(cgroup.header.tid, cgroup.cgroup);
+            }
+            Rare::Victim(victim) => oom::add_victim(&mut self.stories, victim),
+            Rare::Oom(cause) => oom::add_cause(&mut self.stories, cause),
+            Rare::Spill(spill) => self.spill(spill),
+            Rare::Tlb(tlb) => self.flush(tlb),
+            Rare::Counters(counters) => self.stream.counters = *counters,
+            Rare::Doorbell(_) => {}
+        }
+    }
+
+    fn exit(&mut self, totals: &Totals) {
+        let Header { pid, tid, .. } = totals.header;
+        let process = self.world.owner(pid);
+        self.accounts.ended(tid, process, totals);
+        self.world.exit(&totals.header);
+    }
+
+    fn rename(&mut self, rename: &vmtrace_common::record::Rename) {
+        self.world.rename(rename);
+        let Header { pid, tid, .. } = rename.header;
+        if self.options.by == By::Thread {
+            let key = Key { process: self.world.owner(pid), value: tid.into() };
+            let label = self.thread_label(tid);
+            if let Some(keyed) = &mut self.keyed {
+                keyed.relabel(key, &label);
+            }
+        }
+    }
+
+    fn flush(&mut self, tlb: &Tlb) {
+        self.observer.flush(tlb, &self.world);
+    }
+
+    /// Faults that were folded in the kernel join the same cells.
+    fn spill(&mut self, spill: &Spill) {
+        let common = Fault { pid: spill.header.pid, ..spill.common };
+        self.stream.received = self.stream.received.saturating_add(spill.count);
+        // Its address is one of many: a region's start stands for all of them,
+        // and without one nothing does.
+        let place = match (common.region, spill.count) {
+            (0, 2..) => self.world.unplaced(&common),
+            (0, _) => self.world.find(&common),
+            (region, _) => self.world.find(&Fault { address: region, ..common }),
+        };
+        let nature = classify::nature_of(&common, place.nature);
+        let around = Surroundings { nature, below_stack: false };
+        let kind = self.classifier.learn(&common, around);
+        let shortest = self.options.min_latency;
+        if !self.options.kinds.contains(kind) || spill.max < shortest {
+            self.stream.filtered = self.stream.filtered.saturating_add(spill.count);
+            return;
+        }
+        let sums = (spill.count, spill.total, spill.max);
+        let cell = self.tally.cell(place.row, kind);
+        self.tally.cells_mut().add(cell, sums, latency::spilled(spill));
+        if let Some(keyed) = &mut self.keyed {
+            let by_cpu = matches!(self.options.by, By::Cpu | By::Node);
+            let (key, label) = if by_cpu {
+                hot::cpu_key(&self.options, spill.header.cpu)
+            } else {
+                let process = u32::MAX;
+                (Key { process, value: Key::SPILLED }, "(spilled)".to_owned())
+            };
+            let cell = keyed.cell(key, kind, || label);
+            keyed.cells_mut().add(cell, sums, latency::spilled(spill));
+        }
+    }
+
+    fn malformed(&mut self, why: Malformed) {
+        self.stream.malformed += 1;
+        self.stream.last_malformed = Some(why);
+    }
+
+    /// The kind of a fault in a region of this nature.
+    #[inline]
+    fn tell(&mut self, fault: &Fault, nature: u16) -> Kind {
+        match self.classifier.recall(fault, nature) {
+            Some(kind) => kind,
+            None => self.learn(fault, nature),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn learn(&mut self, fault: &Fault, nature: u16) -> Kind {
+        let below_stack = self.world.is_below_stack(fault.pid, fault.address);
+        self.classifier.learn(fault, Surroundings { nature, below_stack })
+    }
+}
+
+impl<O: Observer> Sink for Pipeline<O> {
+    fn faults(&mut self, faults: &[Fault]) {
+        self.stream.received += faults.len() as u64;
+        let mut latest = self.stream.last_time;
+        for fault in faults {
+            latest = latest.max(fault.time);
+            self.fault(fault);
+        }
+        self.stream.last_time = latest;
+    }
+
+    fn rare(&mut self, record: &[u8]) {
+        match decode::rare(record) {
+            Ok(record) => {
+                self.stream.last_time = self.stream.last_time.max(record.header().time);
+                self.hot.forget();
+                self.apply(&record);
+            }
+            Err(why) => self.malformed(why),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "pipeline/tests.rs"]
+mod tests;

@@ -1,0 +1,174 @@
+//! `cargo xtask test`: everything that can be said about this tree.
+
+mod lines;
+mod summary;
+mod support;
+
+use std::process::{Command, ExitCode};
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::kernel::{self, Slot};
+use crate::say::{note, say};
+use crate::vm::{self, Guest, Machine};
+use crate::{build, ebpf, lint, place, process, root};
+use lines::Tally;
+use summary::Row;
+
+/// Programs that virtual machines need, and Debian's packages that have them.
+pub(crate) const NEEDED: [(&str, &str); 4] = [
+    ("qemu-system-x86_64", "qemu-system-x86"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("curl", "curl"),
+    ("xz", "xz-utils"),
+];
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Only the tests of real eBPF programs, on this machine's kernel.
+    #[arg(long)]
+    native: bool,
+    /// Only virtual machines: the named kernels, or the whole matrix.
+    #[arg(long, num_args = 0.., value_name = "KERNEL")]
+    vm: Option<Vec<String>>,
+    /// A kernel that cannot be had is skipped and does not fail the run.
+    #[arg(long)]
+    allow_missing: bool,
+    /// Write docs/kernel-support.md from what the tests found.
+    #[arg(long)]
+    write_support: bool,
+    /// Only real-kernel tests whose names contain one of these words.
+    #[arg(long, value_name = "WORD")]
+    only: Vec<String>,
+}
+
+pub(crate) fn run(options: &Options) -> Result<ExitCode> {
+    let everything = !options.native && options.vm.is_none();
+    let with_guests = everything || options.vm.is_some();
+    // First of all: rebuilding the eBPF object may have to fetch as well.
+    let ready = if with_guests { root::require(&NEEDED) } else { Ok(()) };
+    let mut rows = Vec::new();
+    if everything {
+        rows.extend(source());
+    }
+    if everything || options.native {
+        rows.push(row(native_name(), || native(&options.only)));
+    }
+    if with_guests {
+        let slots = kernel::select(options.vm.as_deref().unwrap_or_default())?;
+        rows.extend(slots.iter().map(|slot| match &ready {
+            Ok(()) => guest(slot, options),
+            Err(error) => missing(slot.name, &format!("{error:#}"), options.allow_missing),
+        }));
+    }
+    tell_support(&rows, options.write_support)?;
+    let sound = summary::print(&rows);
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Prints what attaches where, and keeps it where that was asked for.
+fn tell_support(rows: &[Row], write: bool) -> Result<()> {
+    let kernels = rows.iter().filter(|row| !row.tally.facts.is_empty());
+    let kernels = kernels.map(|row| (row.place.as_str(), row.tally.facts.as_slice()));
+    let Some(page) = support::page(&kernels.collect::<Vec<_>>()) else { return Ok(()) };
+    say!("{page}");
+    if write {
+        let file = place::root()?.join("docs/kernel-support.md");
+        place::make_dir(file.parent().unwrap_or(&file))?;
+        std::fs::write(&file, page).context("cannot write docs/kernel-support.md")?;
+    }
+    Ok(())
+}
+
+/// What needs no kernel of any kind.
+fn source() -> Vec<Row> {
+    let one = |name: &str, check: fn() -> Result<()>| {
+        row(name.to_owned(), || check().map(|()| Tally { passed: 1, ..Tally::default() }))
+    };
+    vec![
+        one("format", lint::format),
+        one("lints", lint::clippy),
+        one("lints of the eBPF programs", lint::clippy_ebpf),
+        one("the eBPF object", ebpf::check),
+        row("unit tests".to_owned(), unit),
+    ]
+}
+
+/// Runs one step; its error is its failure and not the end.
+fn row(place: String, step: impl FnOnce() -> Result<Tally>) -> Row {
+    note!("── {place}");
+    let began = Instant::now();
+    let tally = step().unwrap_or_else(|error| {
+        note!("{error:#}");
+        Tally::failed(format!("{error:#}").lines().next().unwrap_or_default().to_owned())
+    });
+    Row { place, tally, took: began.elapsed() }
+}
+
+fn unit() -> Result<Tally> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(place::root()?).args(["test", "--locked", "--no-fail-fast"]);
+    cargo.args(["--workspace", "--exclude", "vmtrace-ebpf"]);
+    let output =
+        cargo.output().with_context(|| format!("cannot run `{}`", process::typed(&cargo)))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let tally = lines::unit(&text);
+    if !output.status.success() {
+        note!("{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        ensure!(!tally.failed.is_empty(), "`{}` failed: {}", process::typed(&cargo), output.status);
+    }
+    Ok(tally)
+}
+
+fn native_name() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("native {}", release.trim())
+}
+
+/// The real-kernel tests here. Not being root skips them: everything else can
+/// still be said.
+fn native(only: &[String]) -> Result<Tally> {
+    build::guest_programs()?;
+    let mut command = match root::command(&build::tests()?, false) {
+        Ok(command) => command,
+        Err(error) => return Ok(Tally::skipped(format!("{error:#}"))),
+    };
+    let output = command.args(only).output().context("cannot run vmtrace-tests")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    note!("{}{}", text, String::from_utf8_lossy(&output.stderr));
+    Ok(lines::real_kernel(&text))
+}
+
+fn guest(slot: &Slot, options: &Options) -> Row {
+    let kernel = match kernel::obtain(slot) {
+        Ok(kernel) => kernel,
+        Err(error) => return missing(slot.name, &format!("{error:#}"), options.allow_missing),
+    };
+    row(format!("guest {} ({})", kernel.series, kernel.version), || {
+        let programs = build::guest_programs()?;
+        let mut command = vec!["vmtrace-tests".to_owned()];
+        command.extend(options.only.iter().cloned());
+        let guest = Guest {
+            kernel: &kernel,
+            machine: &Machine { numa: true, swap: true, ..Machine::default() },
+            programs: &programs,
+            command: &command,
+            out: None,
+            show: true,
+        };
+        let outcome = vm::boot(&guest)?;
+        let mut tally = lines::real_kernel(&outcome.stdout);
+        if outcome.status != 0 && tally.failed.is_empty() {
+            tally.failed.push(format!("vmtrace-tests ended with status {}", outcome.status));
+        }
+        Ok(tally)
+    })
+}
+
+/// A kernel that could not be tested is named either way.
+fn missing(name: &str, why: &str, allowed: bool) -> Row {
+    let why = format!("not tested: {}", why.lines().next().unwrap_or_default());
+    let tally = if allowed { Tally::skipped(why) } else { Tally::failed(why) };
+    Row { place: format!("guest {name}"), tally, took: std::time::Duration::ZERO }
+}
