@@ -153,11 +153,11 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
 #[inline(always)]
 fn find_and_fold(base: u32, mask: u32, fault: &Fault, place: u64) -> bool {
     let what = evidence(fault);
-    let mut hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ place >> 12)
+    let hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ place >> 12)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         >> 32;
-    for _ in 0..SPILL_PROBES {
-        let Some(slot) = SPILLS.get_ptr_mut(base + (hash as u32 & mask)) else {
+    for probe in 0..SPILL_PROBES {
+        let Some(slot) = SPILLS.get_ptr_mut(base + ((hash as u32 + probe) & mask)) else {
             return false;
         };
         // SAFETY: only this program writes this CPU's table of this lane.
@@ -175,7 +175,6 @@ fn find_and_fold(base: u32, mask: u32, fault: &Fault, place: u64) -> bool {
         if slot.common.pid == fault.pid && there == place && evidence(&slot.common) == what {
             return fold(slot, fault);
         }
-        hash += 1;
     }
     false
 }
