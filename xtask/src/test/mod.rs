@@ -5,8 +5,8 @@ mod summary;
 mod support;
 
 use std::process::{Command, ExitCode};
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
