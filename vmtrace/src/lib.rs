@@ -10,6 +10,7 @@ pub mod pipeline;
 pub mod inspect;
 pub mod preface;
 pub mod probe;
+pub mod recording;
 pub mod region;
 pub mod report;
 pub mod stream;

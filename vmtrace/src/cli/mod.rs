@@ -5,7 +5,9 @@ pub mod doctor;
 pub mod generate;
 pub mod live;
 mod log;
+mod record;
 pub mod look;
+pub mod replay;
 pub mod show;
 pub mod trace;
 pub mod view;
@@ -62,6 +64,10 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Report on recordings, as a live trace would have.
+    Report(replay::Report),
+    /// Print one line for each fault of recordings.
+    Events(replay::Events),
     /// Show every region of a process's address space.
     Maps(look::Maps),
     /// Follow one address down the page tables, and say what touching it would do.
@@ -92,6 +98,8 @@ pub fn run() -> anyhow::Result<ExitCode> {
         }
     };
     let outcome = match cli.command {
+        Some(Command::Report(report)) => report.run(),
+        Some(Command::Events(events)) => events.run(),
         Some(Command::Maps(maps)) => maps.run(),
         Some(Command::Walk(walk)) => walk.run(),
         Some(Command::System(system)) => system.run(),

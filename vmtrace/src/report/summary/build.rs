@@ -139,16 +139,17 @@ impl Summary {
         let mut account = Account::default();
         builder.accounts.iter().for_each(|of_one| account.add(of_one));
         let stream = pipeline.stream();
+        let degradations = preface.degradations.iter();
         Self {
             schema: SCHEMA,
-            backend: preface.backend.clone(),
-            kernel: preface.kernel.clone(),
+            backend: escape::text(&preface.backend).into_owned(),
+            kernel: escape::text(&preface.kernel).into_owned(),
             host: escape::text(&preface.host).into_owned(),
             target: escape::text(&preface.target).into_owned(),
             command_line: preface.command_line.clone(),
             started_ns: preface.started_wall_ns,
             duration_ns: stream.last_time.saturating_sub(preface.started_ns),
-            degradations: preface.degradations.clone(),
+            degradations: degradations.map(|text| escape::text(text).into_owned()).collect(),
             latencies_folded: pipeline.tally().cells().was_folded(),
             filters: reasons::filters(pipeline.options()),
             accounting: reasons::session(pipeline, &account, &classes, &preface.backend),

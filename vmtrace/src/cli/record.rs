@@ -1,0 +1,111 @@
+//! `--output`: the recording beside what is shown, from the file's creation to
+//! the word on what is in it.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use vmtrace_common::record::Fault;
+
+use super::show::Show;
+use super::trace::Request;
+use crate::preface::Preface;
+use crate::recording::Recorder;
+use crate::stream::Sink;
+use crate::term::escape;
+use crate::term::units::{bytes, count};
+
+/// The file that was asked for, before there is something to write.
+#[derive(Debug)]
+pub(super) struct Tape(Option<(PathBuf, File)>);
+
+impl Tape {
+    /// Makes the file.
+    pub(super) fn create(request: &Request) -> anyhow::Result<Self> {
+        let file = request.create_output()?;
+        Ok(Self(request.output.clone().zip(file)))
+    }
+
+    /// There will be nothing to write: an empty file helps nobody.
+    pub(super) fn discard(self) {
+        if let Some((path, file)) = self.0 {
+            drop(file);
+            // The error that led here is the one to tell.
+            let _ = fs::remove_file(path);
+        }
+    }
+
+    /// Begins to record.
+    pub(super) fn beside(
+        self,
+        show: Show,
+        preface: &Preface,
+        max_size: Option<u64>,
+    ) -> anyhow::Result<Takers> {
+        let Some((path, file)) = self.0 else { return Ok(Takers { show, recorder: None }) };
+        let path = escape::text(&path.to_string_lossy()).into_owned();
+        let recorder = Recorder::start(file, preface, max_size)
+            .with_context(|| format!("writing {path}"))?;
+        Ok(Takers { show, recorder: Some((path, recorder)) })
+    }
+}
+
+/// All that take the session's records.
+#[derive(Debug)]
+pub(super) struct Takers {
+    pub(super) show: Show,
+    recorder: Option<(String, Recorder)>,
+}
+
+impl Takers {
+    /// Hands over what was shown, and what has waited to be written.
+    pub(super) fn after_drain(&mut self, errors: &mut dyn Write) -> io::Result<()> {
+        self.show.flush()?;
+        let Some((path, recorder)) = &mut self.recorder else { return Ok(()) };
+        recorder.tick();
+        let faults = recorder.written();
+        let Some(why) = recorder.trouble() else { return Ok(()) };
+        writeln!(
+            errors,
+            "vmtrace: recording to {path} stopped: {why}; the {} faults in it can be read, and the trace goes on",
+            count(faults)
+        )
+    }
+
+    /// Ends the recording and says what is in it.
+    pub(super) fn finish_recording(self, errors: &mut dyn Write) -> io::Result<Show> {
+        let Some((path, recorder)) = self.recorder else { return Ok(self.show) };
+        let recorded = recorder.finish();
+        let (faults, size) = (count(recorded.faults), bytes(recorded.bytes));
+        writeln!(errors, "vmtrace: recorded {faults} faults in {path} ({size})")?;
+        if recorded.lost > 0 {
+            let lost = count(recorded.lost);
+            writeln!(errors, "vmtrace: {lost} faults are not in it: the disk was too slow for them")?;
+        }
+        if recorded.lost_records > 0 {
+            let lost = count(recorded.lost_records);
+            writeln!(errors, "vmtrace: {lost} records of processes or regions are not in it")?;
+        }
+        if let Some(why) = recorded.failed {
+            writeln!(errors, "vmtrace: it ends early: {why}")?;
+        }
+        Ok(self.show)
+    }
+}
+
+impl Sink for Takers {
+    fn faults(&mut self, faults: &[Fault]) {
+        self.show.faults(faults);
+        if let Some((_, recorder)) = &mut self.recorder {
+            recorder.faults(faults);
+        }
+    }
+
+    fn rare(&mut self, record: &[u8]) {
+        self.show.rare(record);
+        if let Some((_, recorder)) = &mut self.recorder {
+            recorder.rare(record);
+        }
+    }
+}
