@@ -5,6 +5,7 @@ pub mod classify;
 pub mod cli;
 pub mod decode;
 pub mod demo;
+pub mod diff;
 pub mod fault;
 pub mod pipeline;
 pub mod inspect;

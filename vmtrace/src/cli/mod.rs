@@ -1,6 +1,7 @@
 //! The command line: arguments and wiring, nothing else.
 
 mod demo;
+mod diff;
 pub mod doctor;
 pub mod generate;
 pub mod live;
@@ -68,6 +69,8 @@ enum Command {
     Report(replay::Report),
     /// Print one line for each fault of recordings.
     Events(replay::Events),
+    /// Compare two recordings: what changed, and whether that is more than noise.
+    Diff(diff::Arguments),
     /// Show every region of a process's address space.
     Maps(look::Maps),
     /// Follow one address down the page tables, and say what touching it would do.
@@ -100,6 +103,7 @@ pub fn run() -> anyhow::Result<ExitCode> {
     let outcome = match cli.command {
         Some(Command::Report(report)) => report.run(),
         Some(Command::Events(events)) => events.run(),
+        Some(Command::Diff(diff)) => diff.run(),
         Some(Command::Maps(maps)) => maps.run(),
         Some(Command::Walk(walk)) => walk.run(),
         Some(Command::System(system)) => system.run(),

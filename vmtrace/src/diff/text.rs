@@ -1,0 +1,91 @@
+//! A comparison as a page for people.
+
+use std::io::{self, Write};
+
+use super::story::relative;
+use super::{Change, Diff, Run};
+use crate::term::Screen;
+use crate::term::colour::Ink;
+use crate::term::table::{Cell, Column, Shrink, Table};
+use crate::term::units::{count, nanoseconds};
+
+/// Writes it.
+pub fn write(out: &mut dyn Write, screen: &Screen, diff: &Diff) -> io::Result<()> {
+    for (word, run) in [("was", &diff.before), ("is ", &diff.after)] {
+        one(out, screen, word, run)?;
+    }
+    writeln!(out)?;
+    if diff.changed {
+        writeln!(out, "{}", screen.paint(Ink::Bold, "Changed beyond noise:"))?;
+        for sentence in &diff.sentences {
+            writeln!(out, "  {sentence}")?;
+        }
+    } else {
+        writeln!(out, "{}", screen.paint(Ink::Bold, "No change beyond noise."))?;
+    }
+    writeln!(out)?;
+    let all: Vec<_> =
+        std::iter::once(&diff.all).chain(&diff.classes).chain(&diff.kinds).collect();
+    table(out, screen, "faults", &all)?;
+    writeln!(out)?;
+    let regions: Vec<_> = diff.regions.iter().collect();
+    table(out, screen, "region", &regions)?;
+    let rest = diff.regions_total - diff.regions.len();
+    if rest > 0 {
+        writeln!(out, "… and {} more (--top)", count(rest as u64))?;
+    }
+    if !diff.conditions.is_empty() {
+        writeln!(out)?;
+    }
+    for verdict in &diff.conditions {
+        let ink = if verdict.holds { Ink::Red } else { Ink::Green };
+        writeln!(out, "{}", screen.paint(ink, verdict))?;
+    }
+    Ok(())
+}
+
+fn one(out: &mut dyn Write, screen: &Screen, word: &str, run: &Run) -> io::Result<()> {
+    writeln!(
+        out,
+        "{word} {}  {}: {} faults in {}, {} on {}",
+        screen.paint(Ink::Bold, &run.file),
+        run.target,
+        count(run.faults),
+        nanoseconds(run.duration_ns),
+        run.backend,
+        run.host,
+    )
+}
+
+fn table(out: &mut dyn Write, screen: &Screen, what: &'static str, rows: &[&Change]) -> io::Result<()> {
+    let mut columns = vec![Column::left(what).shrink(Shrink::Middle)];
+    let heads = ["was", "is", "change", "p50 was", "is", "p99 was", "is", "time was", "is"];
+    columns.extend(heads.map(Column::right));
+    columns.push(Column::left("more than noise"));
+    let mut table = Table::new(columns, 0);
+    for row in rows {
+        let time = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), nanoseconds);
+        let [was, is] = row.counts;
+        let mut marks = Vec::new();
+        for (name, noise) in [("count", row.count), ("p50", row.p50), ("p99", row.p99)] {
+            if noise.is_change() {
+                marks.push(name);
+            }
+        }
+        let cells = [
+            row.name.clone(),
+            count(was),
+            count(is),
+            relative(was, is).unwrap_or_else(|| "–".to_owned()),
+            time(row.p50_ns[0]),
+            time(row.p50_ns[1]),
+            time(row.p99_ns[0]),
+            time(row.p99_ns[1]),
+            nanoseconds(row.total_ns[0]),
+            nanoseconds(row.total_ns[1]),
+            marks.join(", "),
+        ];
+        table.row(cells.into_iter().map(Cell::from));
+    }
+    table.write(out, screen)
+}
