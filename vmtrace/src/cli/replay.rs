@@ -169,6 +169,6 @@ mod tests {
     fn progress_is_told() {
         let progress = Progress { faults: 5_000_000, blocks: 25, of_blocks: 100 };
         let line = line("x.vmt", progress, 20_000_000, Duration::from_secs(1));
-        assert_eq!(line, "x.vmt: 5.0M of 20.0M faults (25 %), 3.0 s left");
+        assert_eq!(line, "x.vmt: 5.0M of 20M faults (25 %), 3.0 s left");
     }
 }

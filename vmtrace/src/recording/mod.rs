@@ -12,6 +12,8 @@ mod batch;
 mod block;
 mod columns;
 mod ending;
+#[doc(hidden)]
+pub mod hostile;
 mod merge;
 mod payload;
 mod read;
