@@ -2,7 +2,7 @@
 //! comes of it by small changes, always the same ones. A failure prints the
 //! input's number; `VMTRACE_FUZZ_SECONDS` runs longer.
 
-#![expect(clippy::unwrap_used, reason = "what a test needs")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what a test needs")]
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -60,7 +60,9 @@ fn drive(target: &str, run: impl Fn(&[u8])) {
     let seconds = std::env::var("VMTRACE_FUZZ_SECONDS").ok().and_then(|text| text.parse().ok());
     let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(4));
     let corpus = corpus(target);
-    corpus.iter().for_each(|input| run(input));
+    for input in &corpus {
+        run(input);
+    }
     let mut number = 0_u64;
     while Instant::now() < until {
         number += 1;

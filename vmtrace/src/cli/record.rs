@@ -76,18 +76,18 @@ impl Takers {
     /// Ends the recording and says what is in it.
     pub(super) fn finish_recording(self, errors: &mut dyn Write) -> io::Result<Show> {
         let Some((path, recorder)) = self.recorder else { return Ok(self.show) };
-        let recorded = recorder.finish();
-        let (faults, size) = (count(recorded.faults), bytes(recorded.bytes));
+        let told = recorder.finish();
+        let (faults, size) = (count(told.faults), bytes(told.bytes));
         writeln!(errors, "vmtrace: recorded {faults} faults in {path} ({size})")?;
-        if recorded.lost > 0 {
-            let lost = count(recorded.lost);
+        if told.lost > 0 {
+            let lost = count(told.lost);
             writeln!(errors, "vmtrace: {lost} faults are not in it: the disk was too slow for them")?;
         }
-        if recorded.lost_records > 0 {
-            let lost = count(recorded.lost_records);
+        if told.lost_records > 0 {
+            let lost = count(told.lost_records);
             writeln!(errors, "vmtrace: {lost} records of processes or regions are not in it")?;
         }
-        if let Some(why) = recorded.failed {
+        if let Some(why) = told.failed {
             writeln!(errors, "vmtrace: it ends early: {why}")?;
         }
         Ok(self.show)

@@ -72,7 +72,7 @@ impl Diff {
         // Whole commands are compared by what they took; a stretch of a
         // service's life by what it took a second.
         let per_second = !(before.is_command() && after.is_command());
-        let scale = per_second.then(|| (before.duration_ns, after.duration_ns));
+        let scale = per_second.then_some((before.duration_ns, after.duration_ns));
         let change = |name: &str, was: &Group, is: &Group| Change::new(name, was, is, scale);
         let classes: Vec<_> = Class::ALL
             .into_iter()

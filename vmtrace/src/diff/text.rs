@@ -26,10 +26,10 @@ pub fn write(out: &mut dyn Write, screen: &Screen, diff: &Diff) -> io::Result<()
     writeln!(out)?;
     let all: Vec<_> =
         std::iter::once(&diff.all).chain(&diff.classes).chain(&diff.kinds).collect();
-    table(out, screen, "faults", &all)?;
+    table(out, screen, "faults", &all, true)?;
     writeln!(out)?;
     let regions: Vec<_> = diff.regions.iter().collect();
-    table(out, screen, "region", &regions)?;
+    table(out, screen, "region", &regions, false)?;
     let rest = diff.regions_total - diff.regions.len();
     if rest > 0 {
         writeln!(out, "… and {} more (--top)", count(rest as u64))?;
@@ -57,35 +57,40 @@ fn one(out: &mut dyn Write, screen: &Screen, word: &str, run: &Run) -> io::Resul
     )
 }
 
-fn table(out: &mut dyn Write, screen: &Screen, what: &'static str, rows: &[&Change]) -> io::Result<()> {
+/// Rows of all that was measured, or, for regions, with room for their names.
+fn table(
+    out: &mut dyn Write,
+    screen: &Screen,
+    what: &'static str,
+    rows: &[&Change],
+    whole: bool,
+) -> io::Result<()> {
     let mut columns = vec![Column::left(what).shrink(Shrink::Middle)];
-    let heads = ["was", "is", "change", "p50 was", "is", "p99 was", "is", "time was", "is"];
-    columns.extend(heads.map(Column::right));
-    columns.push(Column::left("more than noise"));
+    columns.extend(["was", "is", "change"].map(Column::right));
+    if whole {
+        columns.extend(["p50 was", "is", "p99 was", "is"].map(Column::right));
+    }
+    columns.extend(["time was", "is"].map(Column::right));
+    columns.push(Column::left("differs in"));
     let mut table = Table::new(columns, 0);
     for row in rows {
         let time = |value: Option<u64>| value.map_or_else(|| "–".to_owned(), nanoseconds);
         let [was, is] = row.counts;
-        let mut marks = Vec::new();
-        for (name, noise) in [("count", row.count), ("p50", row.p50), ("p99", row.p99)] {
-            if noise.is_change() {
-                marks.push(name);
-            }
+        let change = relative(was, is).unwrap_or_else(|| "–".to_owned());
+        let mut cells = vec![row.name.clone(), count(was), count(is), change];
+        if whole {
+            cells.extend(row.p50_ns.map(time));
+            cells.extend(row.p99_ns.map(time));
         }
-        let cells = [
-            row.name.clone(),
-            count(was),
-            count(is),
-            relative(was, is).unwrap_or_else(|| "–".to_owned()),
-            time(row.p50_ns[0]),
-            time(row.p50_ns[1]),
-            time(row.p99_ns[0]),
-            time(row.p99_ns[1]),
-            nanoseconds(row.total_ns[0]),
-            nanoseconds(row.total_ns[1]),
-            marks.join(", "),
-        ];
+        cells.extend(row.total_ns.map(nanoseconds));
+        cells.push(differences(row));
         table.row(cells.into_iter().map(Cell::from));
     }
     table.write(out, screen)
+}
+
+fn differences(row: &Change) -> String {
+    let told = [("count", row.count), ("p50", row.p50), ("p99", row.p99)];
+    let told = told.into_iter().filter(|(_, noise)| noise.is_change());
+    told.map(|(name, _)| name).collect::<Vec<_>>().join(", ")
 }

@@ -164,16 +164,13 @@ pub(super) fn frame(content: Content, sequence: u64, before: u64, raw: &[u8], in
             && content.faults <= len.saturating_mul(MOST_TO_A_BYTE)
             && content.items <= *len
     };
-    let stored = match compressed.filter(dense) {
-        Some(len) => {
-            into.truncate(HEADER + len);
-            len
-        }
-        None => {
-            into.truncate(HEADER);
-            into.extend_from_slice(raw);
-            raw.len()
-        }
+    let stored = if let Some(len) = compressed.filter(dense) {
+        into.truncate(HEADER + len);
+        len
+    } else {
+        into.truncate(HEADER);
+        into.extend_from_slice(raw);
+        raw.len()
     };
     // A body is at most LONGEST_BODY.
     let small = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);

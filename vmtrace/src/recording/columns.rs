@@ -184,8 +184,12 @@ impl Columns {
             &self.page,
             &self.within,
         ];
-        columns.iter().for_each(|column| put(into, column.len() as u64));
-        columns.iter().for_each(|column| into.extend_from_slice(column));
+        for column in columns {
+            put(into, column.len() as u64);
+        }
+        for column in columns {
+            into.extend_from_slice(column);
+        }
     }
 }
 
@@ -296,7 +300,7 @@ mod tests {
     fn neighbours_are_small() {
         let faults: Vec<_> = (0..4096_u64)
             .map(|number| Fault {
-                time: 1 << 50 | number * 1000,
+                time: (1 << 50) + number * 1000,
                 latency: 600 + number % 50,
                 address: 0x7f00_0000_0000 + number * 4096,
                 ip: 0x40_1000,

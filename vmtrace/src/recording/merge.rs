@@ -136,7 +136,9 @@ impl<S: Sink> Sink for Joined<'_, S> {
         let mut shifted = std::mem::take(&mut self.faults);
         shifted.clear();
         shifted.extend_from_slice(faults);
-        shifted.iter_mut().for_each(|fault| self.fault(fault));
+        for fault in &mut shifted {
+            self.fault(fault);
+        }
         self.sink.faults(&shifted);
         self.faults = shifted;
     }

@@ -165,10 +165,9 @@ impl Reading {
         // What was written over in part begins with no preface.
         let begin = found.iter().position(|found| found.kind == Kind::Preface);
         found.drain(..begin.ok_or(Unreadable::NoPreface)?);
-        let prefaces = found.iter().filter(|found| found.kind == Kind::Preface);
+        let mut prefaces = found.iter().filter(|found| found.kind == Kind::Preface);
         let preface = prefaces
-            .filter_map(|found| with_body(&file, found, |raw| serde_json::from_slice(raw).ok()))
-            .next()
+            .find_map(|found| with_body(&file, found, |raw| serde_json::from_slice(raw).ok()))
             .ok_or(Unreadable::NoPreface)?;
         let ending = found.last().filter(|found| found.kind == Kind::Ending);
         let ending = ending.and_then(|found| with_body(&file, found, Ending::read));
@@ -210,17 +209,14 @@ impl Reading {
                 })
                 .collect();
             for (index, found) in self.blocks.iter().enumerate() {
-                match decoded[index % workers].recv() {
-                    Ok(Some(batch)) => {
-                        batch.send(sink);
-                        outcome.faults += batch.held() as u64;
-                        outcome.unrecorded = outcome.unrecorded.saturating_add(batch.lost());
-                        outcome.blocks += 1;
-                    }
-                    Ok(None) | Err(_) => {
-                        outcome.damaged += 1;
-                        outcome.missing = outcome.missing.saturating_add(found.faults.into());
-                    }
+                if let Ok(Some(batch)) = decoded[index % workers].recv() {
+                    batch.send(sink);
+                    outcome.faults += batch.held() as u64;
+                    outcome.unrecorded = outcome.unrecorded.saturating_add(batch.lost());
+                    outcome.blocks += 1;
+                } else {
+                    outcome.damaged += 1;
+                    outcome.missing = outcome.missing.saturating_add(found.faults.into());
                 }
                 let (blocks, of_blocks) = (index + 1, self.blocks.len());
                 each(sink, Progress { faults: outcome.faults, blocks, of_blocks })?;

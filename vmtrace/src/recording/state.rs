@@ -192,12 +192,12 @@ mod tests {
         let mut told = Vec::new();
         for batch in state.batches() {
             for record in batch.rares() {
-                told.push(match decode::rare(record).unwrap() {
-                    Rare::Task(task) => format!("task {}", task.header.tid),
-                    Rare::Region(region) => {
-                        format!("{} {:x}-{:x}+{:x}", region.header.pid, region.start, region.end, region.offset)
-                    }
-                    other => format!("{other:?}"),
+                let record = decode::rare(record).unwrap();
+                let pid = record.header().pid;
+                told.push(if let Rare::Region(region) = record {
+                    format!("{pid} {:x}-{:x}+{:x}", region.start, region.end, region.offset)
+                } else {
+                    format!("task {}", record.header().tid)
                 });
             }
         }

@@ -83,7 +83,9 @@ mod tests {
             .flat_map(|bit| [1_u64 << bit, (1 << bit) - 1, u64::MAX << bit])
             .chain([u64::MAX])
             .collect();
-        values.iter().for_each(|&value| put(&mut bytes, value));
+        for &value in &values {
+            put(&mut bytes, value);
+        }
         let mut reader = Reader(&bytes);
         for value in values {
             assert_eq!(reader.take(), Some(value));

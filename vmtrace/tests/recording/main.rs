@@ -2,7 +2,7 @@
 //! and a file that reads whatever becomes of the tracer and the disk. They need
 //! root; without it they say so and pass.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what a test needs")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what a test needs")]
 
 use std::fs;
 use std::os::unix::process::CommandExt as _;
@@ -76,8 +76,9 @@ fn a_report_is_the_live_one_for_every_scenario() {
         let report = vmtrace(&["report", &file, "--format", "json", "--by", "thread"]);
         let said = String::from_utf8_lossy(&live.stderr);
         assert!(report.status.success(), "{scenario}: {said}");
-        assert!(!live.stdout.is_empty(), "{scenario}: {said}");
-        assert!(live.stdout == report.stdout, "{scenario} differs; see {file}");
+        assert!(report.stdout.starts_with(b"{"), "{scenario}: {said}");
+        // Before it stands what the scenario itself printed.
+        assert!(live.stdout.ends_with(&report.stdout), "{scenario} differs");
     }
 }
 
@@ -132,7 +133,7 @@ fn a_killed_tracer_leaves_a_recording() {
 }
 
 fn mounted(at: &Path) -> bool {
-    let words = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
+    let words = ["-t", "tmpfs", "-o", "size=256k", "tmpfs"];
     Command::new("mount").args(words).arg(at).status().is_ok_and(|status| status.success())
 }
 
