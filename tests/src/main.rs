@@ -1,6 +1,6 @@
 //! vmtrace against a real kernel: natively as root, or inside a guest.
 //!
-//! `vmtrace-tests [NAME…]` runs the tests whose names contain one of the given
+//! `vmtrace-tests [--long] [NAME…]` runs the tests whose names contain one of the given
 //! words and prints a line for each; `vmtrace-tests workload …` is what they
 //! trace.
 
@@ -11,9 +11,17 @@ mod tool;
 mod workload;
 
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Whether the tests run at full length.
+static LONG: AtomicBool = AtomicBool::new(false);
 
 fn main() -> ExitCode {
-    let words = std::env::args().skip(1).collect::<Vec<_>>();
+    let mut words = std::env::args().skip(1).collect::<Vec<_>>();
+    if words.first().is_some_and(|word| word == "--long") {
+        words.remove(0);
+        LONG.store(true, Ordering::Relaxed);
+    }
     let done = match words.split_first() {
         Some((verb, rest)) if verb == "workload" => workload::run(rest),
         Some((verb, _)) if verb == "--list" => harness::list(&cases::all()),

@@ -40,11 +40,24 @@ pub(crate) struct Report {
     json: Value,
 }
 
+/// The backends that can be used on this kernel, as `vmtrace doctor` finds.
+pub(crate) fn backends() -> Result<Vec<String>> {
+    let output = output(&mut vmtrace(&["doctor", "--format", "json"])?)?;
+    let json: Value = serde_json::from_slice(&output.stdout).context("doctor printed no JSON")?;
+    let backends = json["backends"].as_array().context("doctor names no backends")?;
+    let usable = backends.iter().filter(|backend| backend["usable"].as_bool() == Some(true));
+    Ok(usable.filter_map(|backend| Some(backend["name"].as_str()?.to_owned())).collect())
+}
+
 /// Traces one of our workloads and reads the report.
 pub(crate) fn trace(options: &[&str], workload: &[&str]) -> Result<Report> {
     let mut command = vmtrace(&["--format", "json"])?;
     command.args(options).arg("--").arg(ourselves()?).arg("workload").args(workload);
-    let output = output(&mut command)?;
+    report(&output(&mut command)?)
+}
+
+/// Reads the report that a finished vmtrace printed.
+pub(crate) fn report(output: &Output) -> Result<Report> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "vmtrace ended with {}: {said}", output.status);
     let json = serde_json::from_slice(&output.stdout)
@@ -69,6 +82,11 @@ impl Report {
     /// One of the numbers in the accounting.
     pub(crate) fn account(&self, name: &str) -> u64 {
         self.json["accounting"][name].as_u64().unwrap_or(0)
+    }
+
+    /// Each process's part.
+    pub(crate) fn processes(&self) -> &[Value] {
+        self.json["processes"].as_array().map_or(&[], Vec::as_slice)
     }
 
     /// Whether vmtrace itself found its accounting whole.

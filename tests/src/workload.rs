@@ -1,11 +1,13 @@
 //! What the tests trace: programs with a known number of faults.
 
+use std::fs::File;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::sys;
+use crate::sys::mapping::{Mapping, What, forked};
 
 pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
     let words = words.iter().map(String::as_str).collect::<Vec<_>>();
@@ -18,6 +20,11 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
         ["exit", status] => {
             return Ok(ExitCode::from(status.parse::<u8>().context("exit takes a status")?));
         }
+        ["mixed", threads, cycles] => {
+            let threads = threads.parse().context("mixed takes a number of threads")?;
+            mixed(threads, cycles.parse().context("mixed takes a number of cycles")?)?;
+        }
+        ["mortals", count] => mortals(count.parse().context("mortals takes a number")?)?,
         _ => bail!("no such workload: {}", words.join(" ")),
     }
     Ok(ExitCode::SUCCESS)
@@ -28,6 +35,51 @@ fn touch(count: usize) -> Result<()> {
     let pages = sys::fresh_pages(count)?;
     for page in pages.chunks_exact_mut(4096).take(count) {
         page[0] = std::hint::black_box(1);
+    }
+    Ok(())
+}
+
+/// Faults of many kinds in many threads: some 350 a cycle.
+fn mixed(threads: usize, cycles: usize) -> Result<()> {
+    let path = std::env::temp_dir().join(format!("vmtrace-mixed-{}", std::process::id()));
+    std::fs::write(&path, vec![7; 64 * 4096]).context("cannot write the file to map")?;
+    let file = File::options().read(true).write(true).open(&path)?;
+    std::fs::remove_file(&path)?;
+    std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| (0..cycles).try_for_each(|cycle| mix(&file, cycle))))
+            .collect();
+        all.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| bail!("a thread died")))
+    })
+}
+
+fn mix(file: &File, cycle: usize) -> Result<()> {
+    let anonymous = Mapping::new(What::Anonymous, 64)?;
+    anonymous.read();
+    anonymous.write();
+    Mapping::new(What::Anonymous, 64)?.write();
+    // No exception is taken for these, but the kernel counts them.
+    Mapping::new(What::Populated, 16)?.read();
+    let private = Mapping::new(What::Private(file), 64)?;
+    private.read();
+    private.write();
+    Mapping::new(What::Shared(file), 16)?.write();
+    if cycle.is_multiple_of(16) {
+        forked(|| anonymous.write())?;
+        anonymous.write();
+    }
+    Ok(())
+}
+
+/// Children that live 5 ms, one after the other.
+fn mortals(count: usize) -> Result<()> {
+    let mapping = Mapping::new(What::Anonymous, 8)?;
+    mapping.write();
+    for _ in 0..count {
+        forked(|| {
+            mapping.write();
+            std::thread::sleep(Duration::from_millis(5));
+        })?;
     }
     Ok(())
 }

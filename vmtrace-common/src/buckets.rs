@@ -22,8 +22,8 @@ pub const fn index(ns: u64) -> usize {
         return COUNT - 1;
     }
     let octave = ilog2(ns);
-    let sub = (ns >> (octave - SUB_BITS)) as u32 & ((1 << SUB_BITS) - 1);
-    (((octave - FIRST_OCTAVE) << SUB_BITS) + sub + 1) as usize
+    let sub = ((ns >> (octave - SUB_BITS)) & ((1 << SUB_BITS) - 1)) as usize;
+    (((octave - FIRST_OCTAVE) as usize) << SUB_BITS) + sub + 1
 }
 
 /// The lowest latency that falls into bucket `index`.

@@ -32,8 +32,12 @@ pub const KNOWN_REGIONS: u32 = 1 << 14;
 /// Entries in the table that answers "surely not traced" for a thread id.
 pub const HINTS: u32 = 1 << 16;
 
-/// How many slots of a spill table a fault tries before it is lost.
+/// How many slots of a spill table a fault tries.
 pub const SPILL_PROBES: u32 = 8;
+
+/// Spilled faults whose region is not known fold together by this much address
+/// space.
+pub const SPILL_WINDOW: u64 = 2 << 20;
 
 /// The session's settings and the running kernel's layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

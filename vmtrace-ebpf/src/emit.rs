@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use vmtrace_common::{
     buckets,
-    config::{SPILL_PROBES, lane},
+    config::{SPILL_PROBES, SPILL_WINDOW, lane},
     evidence::{flag, ret},
     record::{Fault, Header, Spill, tag},
     thread::{Thread, state},
@@ -132,7 +132,9 @@ fn publish() {
     unsafe { asm!("") };
 }
 
-/// Folds a fault into the spill table. False where that has no room either.
+/// Folds a fault into the spill table: with those of its region or, where the
+/// table is full of other regions, with all of its process's of the same
+/// evidence. Each has one half of the table. False where neither has room.
 #[inline(always)]
 fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
     let (mask, base) = if lane == lane::END {
@@ -142,12 +144,20 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
         (side, config!(spill_mask) + 1 + (lane - 1) * (side + 1))
     };
     let base = cpu * config!(spill_stride) + base;
+    let half = mask >> 1;
+    let place = if fault.region == 0 { fault.address & !(SPILL_WINDOW - 1) } else { fault.region };
+    find_and_fold(base, half, fault, place) || find_and_fold(base + half + 1, half, fault, 0)
+}
+
+/// `place` is a region's start, a window of addresses, or 0 for anywhere.
+#[inline(always)]
+fn find_and_fold(base: u32, mask: u32, fault: &Fault, place: u64) -> bool {
     let what = evidence(fault);
-    let mut hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ fault.region >> 12)
+    let hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ place >> 12)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         >> 32;
-    for _ in 0..SPILL_PROBES {
-        let Some(slot) = SPILLS.get_ptr_mut(base + (hash as u32 & mask)) else {
+    for probe in 0..SPILL_PROBES {
+        let Some(slot) = SPILLS.get_ptr_mut(base + ((hash as u32 + probe) & mask)) else {
             return false;
         };
         // SAFETY: only this program writes this CPU's table of this lane.
@@ -155,15 +165,16 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
         if slot.count == 0 {
             slot.common = *fault;
             slot.header.pid = fault.pid;
+            if fault.region == 0 || place == 0 {
+                slot.common.region = 0;
+                slot.common.address = place;
+            }
             return fold(slot, fault);
         }
-        if slot.common.pid == fault.pid
-            && slot.common.region == fault.region
-            && evidence(&slot.common) == what
-        {
+        let there = if slot.common.region == 0 { slot.common.address } else { slot.common.region };
+        if slot.common.pid == fault.pid && there == place && evidence(&slot.common) == what {
             return fold(slot, fault);
         }
-        hash += 1;
     }
     false
 }
@@ -179,8 +190,7 @@ fn evidence(fault: &Fault) -> [u64; 2] {
         u64::from(fault.nature)
             | u64::from(fault.via) << 16
             | u64::from(fault.signal) << 24
-            | u64::from(fault.code) << 32
-            | if fault.address < 1 << 16 { 1 << 40 } else { 0 },
+            | u64::from(fault.code) << 32,
     ]
 }
 

@@ -42,7 +42,7 @@ impl Class {
     }
 
     /// Its kinds.
-    pub fn kinds(self) -> impl Iterator<Item = Kind> {
+    pub fn kinds(self) -> impl Iterator<Item = Kind> + Clone {
         Kind::ALL.into_iter().filter(move |kind| kind.class() == self)
     }
 }

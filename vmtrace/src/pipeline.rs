@@ -11,13 +11,14 @@ mod oom;
 pub use hot::Observer;
 pub use oom::{Cause, Memory, Story};
 
+use vmtrace_common::config::SPILL_WINDOW;
 use vmtrace_common::counters::Counters;
 use vmtrace_common::record::{Fault, Header, Spill, Tlb, Totals};
 
 use crate::classify::{self, Classifier, Surroundings};
 use crate::decode::{self, Malformed, Rare};
 use crate::fault::{Kind, Kinds};
-use crate::region::World;
+use crate::region::{Place, World};
 use crate::stream::Sink;
 use crate::tally::account::Accounts;
 use crate::tally::keyed::{Key, Keyed};
@@ -216,13 +217,7 @@ impl<O: Observer> Pipeline<O> {
     fn spill(&mut self, spill: &Spill) {
         let common = Fault { pid: spill.header.pid, ..spill.common };
         self.stream.received = self.stream.received.saturating_add(spill.count);
-        // Its address is one of many: a region's start stands for all of them,
-        // and without one nothing does.
-        let place = match (common.region, spill.count) {
-            (0, 2..) => self.world.unplaced(&common),
-            (0, _) => self.world.find(&common),
-            (region, _) => self.world.find(&Fault { address: region, ..common }),
-        };
+        let place = self.spilled_place(&common);
         let nature = classify::nature_of(&common, place.nature);
         let around = Surroundings { nature, below_stack: false };
         let kind = self.classifier.learn(&common, around);
@@ -244,6 +239,26 @@ impl<O: Observer> Pipeline<O> {
             };
             let cell = keyed.cell(key, kind, || label);
             keyed.cells_mut().add(cell, sums, latency::spilled(spill));
+        }
+    }
+
+    /// Where spilled faults lie. Their address is one of many: a region's start
+    /// stands for all of them; without one, only a region that holds the whole
+    /// window that the kernel side folds together.
+    fn spilled_place(&mut self, common: &Fault) -> Place {
+        if common.region != 0 {
+            return self.world.find(&Fault { address: common.region, ..*common });
+        }
+        if common.address == 0 {
+            return self.world.unplaced(common);
+        }
+        let window = common.address & !(SPILL_WINDOW - 1);
+        let place = self.world.find(common);
+        let end = place.start.saturating_add(place.len);
+        if place.start <= window && window.saturating_add(SPILL_WINDOW) <= end {
+            place
+        } else {
+            self.world.unplaced(common)
         }
     }
 

@@ -1,5 +1,6 @@
 //! The tests, by theme.
 
+mod account;
 mod counts;
 mod demo;
 mod environment;
@@ -17,6 +18,7 @@ pub(crate) fn all() -> Vec<Test> {
         support::TESTS,
         refusals::TESTS,
         counts::TESTS,
+        account::TESTS,
         lifetime::TESTS,
     ]
     .into_iter()

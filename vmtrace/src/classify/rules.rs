@@ -99,7 +99,9 @@ pub const RULES: &[Rule] = rules! {
     CowUnshare: UNSHARE HUGE_WRITE_PROTECT;
     CowUnshare: UNSHARE HUGETLB_WRITE_PROTECT;
     Hugetlb: HUGETLB_WRITE_PROTECT SHARED;
-    CowHugetlb: HUGETLB_WRITE_PROTECT;
+    CowHugetlb: HUGETLB_WRITE_PROTECT PRESENT;
+    // hugetlb_no_page calls the same function for a private page just made.
+    Hugetlb: HUGETLB_WRITE_PROTECT;
     FileMkwrite: WRITE_PROTECT FILE SHARED;
     Shmem: WRITE_PROTECT SHMEM SHARED;
     Device: WRITE_PROTECT DEVICE SHARED;

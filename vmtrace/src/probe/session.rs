@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, bail};
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use vmtrace_common::config::{Config, Offsets};
 use vmtrace_common::counters::Counters;
@@ -23,14 +23,15 @@ use super::{btf, preflight, programs, victim};
 use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
 use crate::stream::Sink;
-use crate::sys::{clock, missed};
 use crate::sys::pod::Wire;
+use crate::sys::{clock, missed};
 
 /// The eBPF programs, built from `vmtrace-ebpf` and committed beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrace.bpf.o");
 
 /// What a session is asked for.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Options {
     /// Whom to trace.
     pub target: Target,
@@ -132,9 +133,9 @@ impl Session {
 
     fn around(mut ebpf: Ebpf, layout: Layout, options: &Options) -> anyhow::Result<Self> {
         let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("map {name}"));
-        let data = |map: aya::maps::Map| match map {
-            aya::maps::Map::Array(data) => Ok(data),
-            other => bail!("an array was expected, not {other:?}"),
+        let data = |map: Map| {
+            let Map::Array(data) = map else { bail!("an array was expected, not {map:?}") };
+            Ok(data)
         };
         let (slots, cursors, spills) =
             (data(map("RINGS")?)?, data(map("CURSORS")?)?, data(map("SPILLS")?)?);
@@ -337,7 +338,8 @@ pub(super) struct Loaded {
 
 /// Loads the object as `options` want it.
 pub(super) fn load_for(options: &Options) -> anyhow::Result<Loaded> {
-    let online = aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
+    let online =
+        aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
     let cpus = online.iter().max().map_or(1, |last| last + 1);
     let layout = Layout::new(cpus, options.ring_size);
     let config = configure(options, layout, kernel_offsets()?);

@@ -19,8 +19,8 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// What a session uses: about 700 KiB to a CPU.
-    pub const USUAL: Self = Self { main: 1024, side: 64 };
+    /// What a session uses: about 2.5 MiB to a CPU.
+    pub const USUAL: Self = Self { main: 4096, side: 128 };
 
     /// Slots of all of a CPU's tables.
     pub fn stride(self) -> u32 {
@@ -52,7 +52,7 @@ impl Spills {
 
     /// Hands on what was spilled since the last call.
     pub fn collect(&mut self, mut take: impl FnMut(&Spill)) {
-        for slot in 0..self.tables.len() {
+        for slot in 0..self.tables.slots() {
             let count = self.tables.count(slot);
             if count == 0 {
                 continue;

@@ -6,6 +6,7 @@
 
 pub mod events;
 pub mod json;
+mod line;
 pub mod live;
 pub mod reasons;
 pub mod summary;

@@ -17,15 +17,27 @@ use crate::term::units::count;
 pub fn filters(options: &Options) -> Vec<String> {
     let mut words = Vec::new();
     if options.kinds != Kinds::ALL {
-        let kept = Kind::ALL.into_iter().filter(|&kind| options.kinds.contains(kind));
-        let kept: Vec<_> = kept.map(Kind::name).collect();
-        words.push(kept.join(", "));
+        words.push(kept(options.kinds).join(", "));
     }
     if options.min_latency > 0 {
         let latency = crate::term::units::nanoseconds(options.min_latency);
         words.push(format!("faults of at least {latency}"));
     }
     words
+}
+
+/// The kinds of a set; classes that are whole by their name.
+fn kept(set: Kinds) -> Vec<&'static str> {
+    let mut names = Vec::new();
+    for class in Class::ALL {
+        let own = class.kinds().filter(|&kind| set.contains(kind));
+        if own.clone().eq(class.kinds()) {
+            names.push(class.name());
+        } else {
+            names.extend(own.map(Kind::name));
+        }
+    }
+    names
 }
 
 /// The session's account.
@@ -90,9 +102,6 @@ fn judged(
     if account.lost > 0 {
         because.push(format!("{} faults were lost", count(account.lost)));
     }
-    if account.stale > 0 {
-        because.push(format!("the end of {} faults was not seen", count(account.stale)));
-    }
     if account.lost == 0 && account.stale == 0 && !account.balances() {
         because.push("seen is not emitted + spilled + filtered".to_owned());
     }
@@ -108,6 +117,11 @@ fn judged(
             }
         }
     }
+    // A fault that a fatal signal cut short has no end, and is none to the
+    // kernel's counters either: it is a gap only where there is one.
+    if account.stale > 0 && !because.is_empty() {
+        because.push(format!("the end of {} faults was not seen", count(account.stale)));
+    }
     Accounting {
         seen: account.seen,
         emitted: account.emitted,
@@ -120,5 +134,17 @@ fn judged(
         received: 0,
         complete: because.is_empty(),
         incomplete_because: because,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_classes_are_named_as_such() {
+        let set = Kinds::NONE.with_class(Class::Major).with(Kind::CowCopy);
+        assert_eq!(kept(set), ["major", "cow-copy"]);
+        assert_eq!(kept(Kinds::ALL), ["minor", "major", "cow", "invalid"]);
     }
 }

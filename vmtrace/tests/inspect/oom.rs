@@ -34,6 +34,9 @@ impl Group {
             let _ = fs::write(mount.path.join("cgroup.subtree_control"), "+memory");
         }
         fs::create_dir(&path).ok()?;
+        // What can be swapped out kills nobody.
+        let swap = if mount.version == 2 { "memory.swap.max" } else { "memory.swappiness" };
+        let _ = fs::write(path.join(swap), "0");
         let limit = if mount.version == 2 { "memory.max" } else { "memory.limit_in_bytes" };
         let usage = if mount.version == 2 { "memory.current" } else { "memory.usage_in_bytes" };
         Some(Self { limit: path.join(limit), usage: path.join(usage), path, below })

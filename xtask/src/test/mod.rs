@@ -5,6 +5,8 @@ mod summary;
 mod support;
 
 use std::process::{Command, ExitCode};
+use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -25,6 +27,7 @@ pub(crate) const NEEDED: [(&str, &str); 4] = [
 ];
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
 pub(crate) struct Options {
     /// Only the tests of real eBPF programs, on this machine's kernel.
     #[arg(long)]
@@ -38,6 +41,10 @@ pub(crate) struct Options {
     /// Write docs/kernel-support.md from what the tests found.
     #[arg(long)]
     write_support: bool,
+    /// The real-kernel tests at full length: a million faults where a hundred
+    /// thousand do otherwise.
+    #[arg(long)]
+    long: bool,
     /// Only real-kernel tests whose names contain one of these words.
     #[arg(long, value_name = "WORD")]
     only: Vec<String>,
@@ -53,14 +60,18 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         rows.extend(source());
     }
     if everything || options.native {
-        rows.push(row(native_name(), || native(&options.only)));
+        rows.push(row(native_name(), || native(options)));
     }
     if with_guests {
         let slots = kernel::select(options.vm.as_deref().unwrap_or_default())?;
-        rows.extend(slots.iter().map(|slot| match &ready {
-            Ok(()) => guest(slot, options),
-            Err(error) => missing(slot.name, &format!("{error:#}"), options.allow_missing),
-        }));
+        match &ready {
+            Ok(()) => rows.extend(guests(&slots, options)?),
+            Err(error) => rows.extend(
+                slots
+                    .iter()
+                    .map(|slot| missing(slot.name, &format!("{error:#}"), options.allow_missing)),
+            ),
+        }
     }
     tell_support(&rows, options.write_support)?;
     let sound = summary::print(&rows);
@@ -128,16 +139,43 @@ fn native_name() -> String {
 
 /// The real-kernel tests here. Not being root skips them: everything else can
 /// still be said.
-fn native(only: &[String]) -> Result<Tally> {
+fn native(options: &Options) -> Result<Tally> {
     build::guest_programs()?;
     let mut command = match root::command(&build::tests()?, false) {
         Ok(command) => command,
         Err(error) => return Ok(Tally::skipped(format!("{error:#}"))),
     };
-    let output = command.args(only).output().context("cannot run vmtrace-tests")?;
+    let long = options.long.then_some("--long");
+    let output =
+        command.args(long).args(&options.only).output().context("cannot run vmtrace-tests")?;
     let text = String::from_utf8_lossy(&output.stdout);
     note!("{}{}", text, String::from_utf8_lossy(&output.stderr));
     Ok(lines::real_kernel(&text))
+}
+
+/// All guests, two at a time: each keeps one CPU of the host busy.
+fn guests(slots: &[&Slot], options: &Options) -> Result<Vec<Row>> {
+    build::guest_programs()?;
+    let next = AtomicUsize::new(0);
+    let rows = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while let Some((index, slot)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    slots.get(index).map(|slot| (index, *slot))
+                } {
+                    let row = guest(slot, options);
+                    if let Ok(mut rows) = rows.lock() {
+                        rows.push((index, row));
+                    }
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
+    rows.sort_by_key(|(index, _)| *index);
+    Ok(rows.into_iter().map(|(_, row)| row).collect())
 }
 
 fn guest(slot: &Slot, options: &Options) -> Row {
@@ -148,6 +186,9 @@ fn guest(slot: &Slot, options: &Options) -> Row {
     row(format!("guest {} ({})", kernel.series, kernel.version), || {
         let programs = build::guest_programs()?;
         let mut command = vec!["vmtrace-tests".to_owned()];
+        if options.long {
+            command.push("--long".to_owned());
+        }
         command.extend(options.only.iter().cloned());
         let guest = Guest {
             kernel: &kernel,
@@ -155,9 +196,10 @@ fn guest(slot: &Slot, options: &Options) -> Row {
             programs: &programs,
             command: &command,
             out: None,
-            show: true,
+            show: false,
         };
         let outcome = vm::boot(&guest)?;
+        note!("── guest {} said\n{}", kernel.series, outcome.stdout);
         let mut tally = lines::real_kernel(&outcome.stdout);
         if outcome.status != 0 && tally.failed.is_empty() {
             tally.failed.push(format!("vmtrace-tests ended with status {}", outcome.status));

@@ -77,10 +77,12 @@ impl Machine {
         let sockets = if self.numa { ",sockets=2" } else { "" };
         qemu.args(["-cpu", "max", "-smp", &format!("{}{sockets}", self.cpus())]);
         qemu.args(["-m", &self.memory.to_string()]);
+        // One host thread for all CPUs: with one each, a CPU may run a breakpoint
+        // that another has replaced already, when the kernel patches its code to
+        // switch a tracepoint on. No real processor does that.
+        qemu.args(["-accel", "tcg,thread=single"]);
         if self.icount {
-            qemu.args(["-accel", "tcg,thread=single", "-icount", "shift=0"]);
-        } else {
-            qemu.args(["-accel", "tcg,thread=multi"]);
+            qemu.args(["-icount", "shift=0"]);
         }
         if self.numa {
             qemu.args(self.nodes()?);

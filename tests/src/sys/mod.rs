@@ -1,6 +1,8 @@
 //! The few system calls that std has no words for.
 #![expect(unsafe_code, reason = "system calls")]
 
+pub(crate) mod mapping;
+
 use std::io::{Error, Result};
 
 use anyhow::Context as _;
