@@ -15,6 +15,15 @@ use vmtrace::synthetic::{self, Numbers, Workload};
 /// No input may take longer than this.
 const HANG: Duration = Duration::from_secs(5);
 
+/// Nor may all of them together have taken more.
+const MOST_KB: u64 = 500 << 10;
+
+fn peak_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/");
     let folder = PathBuf::from(folder).join(target);
@@ -76,7 +85,8 @@ fn drive(target: &str, run: impl Fn(&[u8])) {
         assert!(outcome.is_ok(), "{target}: input {number} panics");
         assert!(begun.elapsed() < HANG, "{target}: input {number} hangs");
     }
-    println!("{target}: {number} inputs");
+    println!("{target}: {number} inputs, at most {} KiB", peak_kb());
+    assert!(peak_kb() < MOST_KB, "{} KiB", peak_kb());
 }
 
 #[test]

@@ -39,13 +39,7 @@ async fn run(request: &Request) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let tape = Tape::create(request)?;
     let (mut command, over) = start_command(&request.target)?;
-    let mut session = match Session::start(&options(request, command.as_ref())) {
-        Ok(session) => session,
-        Err(error) => {
-            tape.discard();
-            return Err(error);
-        }
-    };
+    let mut session = Session::start(&options(request, command.as_ref()))?;
     let over = match over {
         Some(over) => Some(over),
         None => watch(&request.target)?,

@@ -32,6 +32,8 @@ Examples:
       The whole machine, for a program to read.
   sudo vmtrace -p 4242 -o run.vmt -d 1m && vmtrace report run.vmt
       Trace once, look many times, on any machine and without root.
+  vmtrace diff was.vmt is.vmt --fail-if 'p99(major) > 2ms' --fail-if 'count(cow) > +10%'
+      What changed between two runs, and a verdict that a build can fail on.
 
 Which kinds there are and how each is told: docs/kinds.md; the JSON: docs/output-schema.md.";
 

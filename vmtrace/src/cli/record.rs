@@ -27,27 +27,30 @@ impl Tape {
         Ok(Self(request.output.clone().zip(file)))
     }
 
-    /// There will be nothing to write: an empty file helps nobody.
-    pub(super) fn discard(self) {
-        if let Some((path, file)) = self.0 {
-            drop(file);
-            // The error that led here is the one to tell.
-            let _ = fs::remove_file(path);
-        }
-    }
-
     /// Begins to record.
     pub(super) fn beside(
-        self,
+        mut self,
         show: Show,
         preface: &Preface,
         max_size: Option<u64>,
     ) -> anyhow::Result<Takers> {
-        let Some((path, file)) = self.0 else { return Ok(Takers { show, recorder: None }) };
+        let Some((path, file)) = self.0.take() else {
+            return Ok(Takers { show, recorder: None });
+        };
         let path = escape::text(&path.to_string_lossy()).into_owned();
         let recorder = Recorder::start(file, preface, max_size)
             .with_context(|| format!("writing {path}"))?;
         Ok(Takers { show, recorder: Some((path, recorder)) })
+    }
+}
+
+impl Drop for Tape {
+    /// Nothing came to be written: an empty file helps nobody.
+    fn drop(&mut self) {
+        if let Some((path, _)) = self.0.take() {
+            // What led here is the error to tell.
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

@@ -106,7 +106,7 @@ impl Outcome {
         let holds = format!("{} faults in {} blocks were read", count(self.faults), count(self.blocks));
         if !self.finished {
             remarks.push(format!(
-                "it has no end (the tracer was killed, the disk was full or the file was cut): {holds}; the last second and all accounts may be missing"
+                "it has no end (the tracer was killed, the disk was full or the file was cut): {holds}; its last moments and all accounts are missing"
             ));
         }
         if self.damaged > 0 || self.missing > 0 {

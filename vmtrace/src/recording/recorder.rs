@@ -18,7 +18,7 @@ use crate::stream::Sink;
 
 /// A batch is handed over when it is as old as this: what a killed tracer
 /// takes with it.
-const OLDEST: Duration = Duration::from_secs(1);
+const OLDEST: Duration = Duration::from_millis(250);
 /// What may wait for a slow disk, in bytes of memory; faults beyond it are
 /// counted and not recorded.
 const QUEUED: usize = 64 << 20;

