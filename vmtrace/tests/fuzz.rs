@@ -27,7 +27,8 @@ fn peak_kb() -> u64 {
 fn corpus(target: &str) -> Vec<Vec<u8>> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus/");
     let folder = PathBuf::from(folder).join(target);
-    let mut files: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|at| at.unwrap().path()).collect();
+    let mut files: Vec<_> =
+        std::fs::read_dir(&folder).unwrap().map(|at| at.unwrap().path()).collect();
     files.sort();
     assert!(!files.is_empty(), "no corpus in {}", folder.display());
     files.into_iter().map(|file| std::fs::read(file).unwrap()).collect()
@@ -118,9 +119,10 @@ fn seeds() {
     for (index, record) in synthetic::one_of_each().iter().enumerate() {
         std::fs::write(folder.join(format!("decode/record-{index:02}")), encode(record)).unwrap();
     }
-    let loads = [(1, 1, 40, false), (3, 4, 60, true)].map(|(processes, regions, faults, events)| {
-        Workload { processes, regions, faults, events, named: !events, run: 2 }
-    });
+    let loads =
+        [(1, 1, 40, false), (3, 4, 60, true)].map(|(processes, regions, faults, events)| {
+            Workload { processes, regions, faults, events, named: !events, run: 2 }
+        });
     for (index, load) in loads.iter().enumerate() {
         let mut batch = Batch::default();
         load.send(&mut batch);

@@ -35,12 +35,12 @@ impl Tape {
         max_size: Option<u64>,
     ) -> anyhow::Result<Takers> {
         let Some((path, file)) = self.0.take() else {
-            return Ok(Takers { show, recorder: None });
+            return Ok(Takers { show, recorder: None, newest: false });
         };
         let path = escape::text(&path.to_string_lossy()).into_owned();
-        let recorder = Recorder::start(file, preface, max_size)
-            .with_context(|| format!("writing {path}"))?;
-        Ok(Takers { show, recorder: Some((path, recorder)) })
+        let recorder =
+            Recorder::start(file, preface, max_size).with_context(|| format!("writing {path}"))?;
+        Ok(Takers { show, recorder: Some((path, recorder)), newest: max_size.is_some() })
     }
 }
 
@@ -59,6 +59,8 @@ impl Drop for Tape {
 pub(super) struct Takers {
     pub(super) show: Show,
     recorder: Option<(String, Recorder)>,
+    /// The recording is bounded.
+    newest: bool,
 }
 
 impl Takers {
@@ -81,10 +83,14 @@ impl Takers {
         let Some((path, recorder)) = self.recorder else { return Ok(self.show) };
         let told = recorder.finish();
         let (faults, size) = (count(told.faults), bytes(told.bytes));
-        writeln!(errors, "vmtrace: recorded {faults} faults in {path} ({size})")?;
+        let part = if self.newest { ", which keeps the newest" } else { "" };
+        writeln!(errors, "vmtrace: recorded {faults} faults in {path} ({size}){part}")?;
         if told.lost > 0 {
             let lost = count(told.lost);
-            writeln!(errors, "vmtrace: {lost} faults are not in it: the disk was too slow for them")?;
+            writeln!(
+                errors,
+                "vmtrace: {lost} faults are not in it: the disk was too slow for them"
+            )?;
         }
         if told.lost_records > 0 {
             let lost = count(told.lost_records);

@@ -73,7 +73,9 @@ impl Change {
         Self {
             name: name.to_owned(),
             counts: [was.count, is.count],
-            rates: scale.map_or([0.0; 2], |(before, after)| [rate(was.count, before), rate(is.count, after)]),
+            rates: scale.map_or([0.0; 2], |(before, after)| {
+                [rate(was.count, before), rate(is.count, after)]
+            }),
             total_ns: [was.total_ns, is.total_ns],
             p50_ns: [was.latencies.percentile(500), is.latencies.percentile(500)],
             p99_ns: [was.latencies.percentile(990), is.latencies.percentile(990)],
@@ -150,7 +152,11 @@ fn interval(group: &Group, share: f64) -> Option<(u64, u64, u64)> {
     Some((at(middle - around)?, at(middle)?, at(middle + around)?))
 }
 
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 1 and a count")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "between 1 and a count"
+)]
 const fn whole(rank: f64) -> u64 {
     rank.ceil() as u64
 }

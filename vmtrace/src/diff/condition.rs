@@ -47,12 +47,8 @@ enum Order {
     AtMost,
 }
 
-const ORDERS: [(&str, Order); 4] = [
-    (">=", Order::AtLeast),
-    ("<=", Order::AtMost),
-    (">", Order::More),
-    ("<", Order::Less),
-];
+const ORDERS: [(&str, Order); 4] =
+    [(">=", Order::AtLeast), ("<=", Order::AtMost), (">", Order::More), ("<", Order::Less)];
 
 /// Compared with what.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -231,8 +227,15 @@ mod tests {
     #[test]
     fn what_is_no_condition_is_told() {
         for wrong in [
-            "", "p99", "p99(major", "p98(major) > 1ms", "p99(major) 2ms", "p99(major) > 2",
-            "count(cow) > 10%", "count(cow) > many", "p99(all) > 1parsec",
+            "",
+            "p99",
+            "p99(major",
+            "p98(major) > 1ms",
+            "p99(major) 2ms",
+            "p99(major) > 2",
+            "count(cow) > 10%",
+            "count(cow) > many",
+            "p99(all) > 1parsec",
         ] {
             let error = wrong.parse::<Condition>().unwrap_err();
             assert!(error.len() > 10, "{wrong}: {error}");

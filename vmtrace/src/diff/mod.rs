@@ -83,8 +83,7 @@ impl Diff {
             .filter(|&kind| before.kind(kind).count + after.kind(kind).count > 0)
             .map(|kind| change(kind.name(), before.kind(kind), after.kind(kind)))
             .collect();
-        let names: BTreeSet<&String> =
-            before.regions.keys().chain(after.regions.keys()).collect();
+        let names: BTreeSet<&String> = before.regions.keys().chain(after.regions.keys()).collect();
         let mut regions: Vec<_> = names
             .into_iter()
             .map(|name| {

@@ -9,12 +9,48 @@ const REGIONS: usize = 5;
 
 /// Two kinds that change together, and what that means.
 const MEANINGS: [(&str, Noise, &str, Noise, &str); 6] = [
-    ("anon-zero", Noise::Fell, "thp", Noise::Rose, "memory that was faulted in page by page now comes as huge pages: one fault where there were up to 512"),
-    ("anon-zero", Noise::Rose, "thp", Noise::Fell, "memory that came as huge pages is now faulted in page by page: up to 512 faults where there was one"),
-    ("file-read", Noise::Fell, "file-map", Noise::Rose, "what had to be read from the disk is in the page cache now"),
-    ("file-read", Noise::Rose, "file-map", Noise::Fell, "what was in the page cache has to be read from the disk now"),
-    ("swap-in", Noise::Rose, "swap-in", Noise::Rose, "memory is short: what was swapped out is needed again"),
-    ("cow-copy", Noise::Rose, "cow-copy", Noise::Rose, "more pages are written to while another process shares them: a fork, or a larger heap at one"),
+    (
+        "anon-zero",
+        Noise::Fell,
+        "thp",
+        Noise::Rose,
+        "memory that was faulted in page by page now comes as huge pages: one fault where there were up to 512",
+    ),
+    (
+        "anon-zero",
+        Noise::Rose,
+        "thp",
+        Noise::Fell,
+        "memory that came as huge pages is now faulted in page by page: up to 512 faults where there was one",
+    ),
+    (
+        "file-read",
+        Noise::Fell,
+        "file-map",
+        Noise::Rose,
+        "what had to be read from the disk is in the page cache now",
+    ),
+    (
+        "file-read",
+        Noise::Rose,
+        "file-map",
+        Noise::Fell,
+        "what was in the page cache has to be read from the disk now",
+    ),
+    (
+        "swap-in",
+        Noise::Rose,
+        "swap-in",
+        Noise::Rose,
+        "memory is short: what was swapped out is needed again",
+    ),
+    (
+        "cow-copy",
+        Noise::Rose,
+        "cow-copy",
+        Noise::Rose,
+        "more pages are written to while another process shares them: a fork, or a larger heap at one",
+    ),
 ];
 
 /// All that is more than noise: the kinds, what they mean, the regions.

@@ -61,7 +61,8 @@ fn huge_pages_are_told_in_words() {
         condition.iter().map(|condition| condition.parse().unwrap()).collect();
     let diff = Diff::of(&was, &is, &conditions, 1);
     let text = text(&diff);
-    for expected in ["anon-zero vanished", "thp appeared", "as huge pages", "FAIL: count(thp) > 0"] {
+    for expected in ["anon-zero vanished", "thp appeared", "as huge pages", "FAIL: count(thp) > 0"]
+    {
         assert!(text.contains(expected), "{expected} in {text}");
     }
     assert!(diff.fails() && !diff.conditions[0].holds && !diff.conditions[2].holds);

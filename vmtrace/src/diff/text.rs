@@ -24,8 +24,7 @@ pub fn write(out: &mut dyn Write, screen: &Screen, diff: &Diff) -> io::Result<()
         writeln!(out, "{}", screen.paint(Ink::Bold, "No change beyond noise."))?;
     }
     writeln!(out)?;
-    let all: Vec<_> =
-        std::iter::once(&diff.all).chain(&diff.classes).chain(&diff.kinds).collect();
+    let all: Vec<_> = std::iter::once(&diff.all).chain(&diff.classes).chain(&diff.kinds).collect();
     table(out, screen, "faults", &all, true)?;
     writeln!(out)?;
     let regions: Vec<_> = diff.regions.iter().collect();

@@ -41,9 +41,7 @@ impl Batch {
 
     /// Whether a block of it could hold no further record.
     pub(super) fn is_full(&self) -> bool {
-        self.room() == 0
-            || self.items.len() >= MOST_ITEMS
-            || self.rare.len() > MOST_RARE - LONGEST
+        self.room() == 0 || self.items.len() >= MOST_ITEMS || self.rare.len() > MOST_RARE - LONGEST
     }
 
     /// Whether there is nothing in it.
@@ -53,9 +51,7 @@ impl Batch {
 
     /// What it takes in memory, as it stands.
     pub(super) fn bytes(&self) -> usize {
-        size_of_val(self.faults.as_slice())
-            + self.rare.len()
-            + size_of_val(self.items.as_slice())
+        size_of_val(self.faults.as_slice()) + self.rare.len() + size_of_val(self.items.as_slice())
     }
 
     pub(super) fn push(&mut self, item: Item) {

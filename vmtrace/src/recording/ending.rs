@@ -58,8 +58,7 @@ impl Ending {
 
     pub(super) fn read(bytes: &[u8]) -> Option<Self> {
         let mut bytes = Reader(bytes);
-        let mut ending =
-            Self { faults: bytes.take()?, lost: bytes.take()?, ..Self::default() };
+        let mut ending = Self { faults: bytes.take()?, lost: bytes.take()?, ..Self::default() };
         let mut entry = [0_u64; 3];
         for _ in 0..bytes.count(MOST)? {
             for value in &mut entry {

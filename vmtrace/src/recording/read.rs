@@ -12,8 +12,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::batch::Batch;
 use super::block::{self, FILE_HEADER, HEADER, Header, Kind, SIGNATURE, VERSION};
 use super::ending::Ending;
-use super::scan::{self, Found};
 use super::payload;
+use super::scan::{self, Found};
 use crate::preface::Preface;
 use crate::stream::Sink;
 use crate::term::units::count;
@@ -103,7 +103,8 @@ impl Outcome {
     /// What whoever reads a report has to know, in sentences.
     pub fn remarks(&self) -> Vec<String> {
         let mut remarks = Vec::new();
-        let holds = format!("{} faults in {} blocks were read", count(self.faults), count(self.blocks));
+        let holds =
+            format!("{} faults in {} blocks were read", count(self.faults), count(self.blocks));
         if !self.finished {
             remarks.push(format!(
                 "it has no end (the tracer was killed, the disk was full or the file was cut): {holds}; its last moments and all accounts are missing"
@@ -118,11 +119,15 @@ impl Outcome {
         }
         if self.unrecorded > 0 {
             let unrecorded = count(self.unrecorded);
-            remarks.push(format!("{unrecorded} faults came faster than the disk took them and are not in it"));
+            remarks.push(format!(
+                "{unrecorded} faults came faster than the disk took them and are not in it"
+            ));
         }
         if self.older > 0 {
             let older = count(self.older);
-            remarks.push(format!("it keeps the newest part (--max-size): {older} faults before it are gone"));
+            remarks.push(format!(
+                "it keeps the newest part (--max-size): {older} faults before it are gone"
+            ));
         }
         remarks
     }

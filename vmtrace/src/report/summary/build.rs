@@ -10,9 +10,9 @@ use super::{
 use crate::fault::{Class, Kind};
 use crate::pipeline::{Observer, Pipeline, Story};
 use crate::preface::Preface;
+use crate::recording;
 use crate::region::names::permissions;
 use crate::region::{NameId, Row};
-use crate::recording;
 use crate::report::reasons;
 use crate::tally::By;
 use crate::tally::account::Account;
