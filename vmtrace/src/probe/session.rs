@@ -412,6 +412,7 @@ fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32)
         started_wall_ns: clock::wall_ns(),
         started_ns: clock::monotonic_ns(),
         cpu_nodes: (0..cpus).map(node_of).collect(),
+        hosts: Vec::new(),
     }
 }
 
