@@ -101,5 +101,6 @@ pub(super) fn migration(stage: &mut Stage) -> anyhow::Result<()> {
         Expect::new(Kind::Migration, Count::Between(1, usage.minor), area).known(Basis::Rusage),
         Expect::new(Kind::Spurious, Count::Between(0, usage.minor - 1), area).known(Basis::Rusage),
     ];
+    stage.declare_total(Who::me(), area, Count::Exactly(1 + usage.minor));
     stage.account(Who::me(), "write while it moves", &expected, usage)
 }

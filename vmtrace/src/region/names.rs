@@ -147,7 +147,7 @@ fn joined(raw: &[u8], region: &Region) -> String {
 }
 
 /// The kernel's names for files that are none, as people write them.
-fn familiar(path: String) -> String {
+pub fn familiar(path: String) -> String {
     let path = path.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(path);
     if let Some(memfd) = path.strip_prefix("/memfd:") {
         return format!("memfd:{memfd}");
