@@ -171,8 +171,7 @@ fn find_and_fold(base: u32, mask: u32, fault: &Fault, place: u64) -> bool {
             }
             return fold(slot, fault);
         }
-        let there =
-            if slot.common.region == 0 { slot.common.address } else { slot.common.region };
+        let there = if slot.common.region == 0 { slot.common.address } else { slot.common.region };
         if slot.common.pid == fault.pid && there == place && evidence(&slot.common) == what {
             return fold(slot, fault);
         }

@@ -91,8 +91,9 @@ pub(crate) fn touch<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
             ^ u64::from(R::u32(inode, at!(inode_generation)))
             ^ u64::from(R::u32(superblock, at!(super_device))) << 40;
     }
-    let signature = mix(start ^ end.rotate_left(20), u64::from(ids.pid) << 32 | u64::from(thread.space))
-        ^ mix(identity, u64::from(nature));
+    let signature =
+        mix(start ^ end.rotate_left(20), u64::from(ids.pid) << 32 | u64::from(thread.space))
+            ^ mix(identity, u64::from(nature));
     if let Some(known) = KNOWN.get_ptr_mut((signature >> 40) as u32 & (KNOWN_REGIONS - 1)) {
         // SAFETY: whole-word accesses; a race costs a second description.
         unsafe {
@@ -193,11 +194,8 @@ unsafe fn describe_anonymous(region: *mut Region, vma: u64) {
     }
     // SAFETY: NAME bytes fit in PATH.
     unsafe {
-        let len = text(
-            (&raw mut (*region).name).cast(),
-            NAME,
-            given + u64::from(at!(anon_name_text)),
-        );
+        let len =
+            text((&raw mut (*region).name).cast(), NAME, given + u64::from(at!(anon_name_text)));
         if len > 1 {
             (*region).naming = name::ANONYMOUS;
             (*region).name_len = len - 1;
@@ -285,4 +283,3 @@ unsafe fn describe_path(region: *mut Region, file: u64) {
         (*region).name_len = used;
     }
 }
-

@@ -62,7 +62,15 @@ pub fn task(pid: u32, tid: u32, parent: u32, name: &str) -> Task {
 /// One of each rare record, in the order of [`Rare`].
 pub fn one_of_each() -> Vec<Rare> {
     let header = header(1, 5);
-    let exec = Exec { header, old_tid: 1, path_len: 4, stack: 0, stack_end: 0, comm: comm("new"), path: fixed(b"/new") };
+    let exec = Exec {
+        header,
+        old_tid: 1,
+        path_len: 4,
+        stack: 0,
+        stack_end: 0,
+        comm: comm("new"),
+        path: fixed(b"/new"),
+    };
     let victim = Victim {
         header,
         total_vm: 1,

@@ -1,8 +1,8 @@
 //! Memory of every kind, made and given back.
 
+use std::fs::File;
 use std::io::{Error, Result};
 use std::os::fd::AsRawFd as _;
-use std::fs::File;
 
 const PAGE: usize = 4096;
 

@@ -79,7 +79,8 @@ async fn follow(
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
     }
     show_tick.tick().await;
-    let deadline = Instant::now() + request.duration.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
+    let deadline =
+        Instant::now() + request.duration.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
     let over = async {
         match over {
             Some(over) => drop(over.await),
@@ -137,9 +138,7 @@ fn describe(words: &[OsString]) -> String {
 }
 
 /// Starts the command, held; the other end hears when it is over.
-fn start_command(
-    target: &Target,
-) -> anyhow::Result<(Option<Held>, Option<oneshot::Receiver<()>>)> {
+fn start_command(target: &Target) -> anyhow::Result<(Option<Held>, Option<oneshot::Receiver<()>>)> {
     let Target::Command(words) = target else { return Ok((None, None)) };
     let program = words.first().context("no command")?;
     if !runs(program) {
@@ -150,7 +149,7 @@ fn start_command(
         // Nobody listens any more once the trace was stopped.
         let _ = tell.send(());
     })
-        .with_context(|| format!("starting {}", program.display()))?;
+    .with_context(|| format!("starting {}", program.display()))?;
     Ok((Some(held), Some(over)))
 }
 

@@ -13,7 +13,8 @@ pub(super) struct KernelLog(Option<RefCell<EbpfLogger<Stderr>>>);
 impl KernelLog {
     /// Of a session's programs, where it is wanted.
     pub(super) fn of(session: &mut Session, wanted: bool) -> anyhow::Result<Self> {
-        let logger = wanted.then(|| EbpfLogger::init_with_logger(session.ebpf(), Stderr)).transpose()?;
+        let logger =
+            wanted.then(|| EbpfLogger::init_with_logger(session.ebpf(), Stderr)).transpose()?;
         Ok(Self(logger.map(RefCell::new)))
     }
 

@@ -253,12 +253,24 @@ fn mapped(body: &[u8], places: &Places) -> Option<Region> {
     if flags & MAP_HUGETLB != 0 {
         bits |= nature::HUGETLB;
     }
-    let header =
-        Header { tag: tag::REGION, pid: word(body, 0)?, tid: word(body, 4)?, time: time(body)?, ..Header::default() };
+    let header = Header {
+        tag: tag::REGION,
+        pid: word(body, 0)?,
+        tid: word(body, 4)?,
+        time: time(body)?,
+        ..Header::default()
+    };
     // The stream's word for no name.
     let text = if text == b"//anon" { &b""[..] } else { text };
     Some(places.region(
-        Place { start, end: start.checked_add(len)?, offset: long(body, 24)?, inode, device, nature: bits },
+        Place {
+            start,
+            end: start.checked_add(len)?,
+            offset: long(body, 24)?,
+            inode,
+            device,
+            nature: bits,
+        },
         header,
         text,
     ))

@@ -89,7 +89,10 @@ impl Places {
         {
             // `/dev/zero` mapped privately is anonymous; its name has no "(deleted)".
             place.nature |= nature::SHMEM;
-        } else if text == b"[vvar]" || text == b"[vvar_vclock]" || is_device(text) && text != b"/dev/zero" {
+        } else if text == b"[vvar]"
+            || text == b"[vvar_vclock]"
+            || is_device(text) && text != b"/dev/zero"
+        {
             place.nature |= nature::DEVICE;
         } else if text == b"[vdso]" || place.inode != 0 && text != b"/dev/zero" {
             place.nature |= nature::FILE;
@@ -124,7 +127,8 @@ impl Places {
 }
 
 fn is_device(text: &[u8]) -> bool {
-    text.starts_with(b"/dev/") && !text.starts_with(b"/dev/shm/") || text.starts_with(b"anon_inode:")
+    text.starts_with(b"/dev/") && !text.starts_with(b"/dev/shm/")
+        || text.starts_with(b"anon_inode:")
         || text.starts_with(b"/anon_inode:")
 }
 

@@ -23,8 +23,8 @@ use super::{btf, preflight, programs, victim};
 use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
 use crate::stream::Sink;
-use crate::sys::{clock, missed};
 use crate::sys::pod::Wire;
+use crate::sys::{clock, missed};
 
 /// The eBPF programs, built from `vmtrace-ebpf` and committed beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrace.bpf.o");
@@ -337,7 +337,8 @@ pub(super) struct Loaded {
 
 /// Loads the object as `options` want it.
 pub(super) fn load_for(options: &Options) -> anyhow::Result<Loaded> {
-    let online = aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
+    let online =
+        aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
     let cpus = online.iter().max().map_or(1, |last| last + 1);
     let layout = Layout::new(cpus, options.ring_size);
     let config = configure(options, layout, kernel_offsets()?);

@@ -65,9 +65,11 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let slots = kernel::select(options.vm.as_deref().unwrap_or_default())?;
         match &ready {
             Ok(()) => rows.extend(guests(&slots, options)?),
-            Err(error) => rows.extend(slots.iter().map(|slot| {
-                missing(slot.name, &format!("{error:#}"), options.allow_missing)
-            })),
+            Err(error) => rows.extend(
+                slots
+                    .iter()
+                    .map(|slot| missing(slot.name, &format!("{error:#}"), options.allow_missing)),
+            ),
         }
     }
     tell_support(&rows, options.write_support)?;
@@ -143,14 +145,15 @@ fn native(options: &Options) -> Result<Tally> {
         Err(error) => return Ok(Tally::skipped(format!("{error:#}"))),
     };
     let long = options.long.then_some("--long");
-    let output = command.args(long).args(&options.only).output().context("cannot run vmtrace-tests")?;
+    let output =
+        command.args(long).args(&options.only).output().context("cannot run vmtrace-tests")?;
     let text = String::from_utf8_lossy(&output.stdout);
     note!("{}{}", text, String::from_utf8_lossy(&output.stderr));
     Ok(lines::real_kernel(&text))
 }
 
 /// All guests, two at a time: each keeps one CPU of the host busy.
-fn guests(slots: &[Slot], options: &Options) -> Result<Vec<Row>> {
+fn guests(slots: &[&Slot], options: &Options) -> Result<Vec<Row>> {
     build::guest_programs()?;
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
@@ -159,7 +162,7 @@ fn guests(slots: &[Slot], options: &Options) -> Result<Vec<Row>> {
             scope.spawn(|| {
                 while let Some((index, slot)) = {
                     let index = next.fetch_add(1, Ordering::Relaxed);
-                    slots.get(index).map(|slot| (index, slot))
+                    slots.get(index).map(|slot| (index, *slot))
                 } {
                     let row = guest(slot, options);
                     if let Ok(mut rows) = rows.lock() {
@@ -195,7 +198,7 @@ fn guest(slot: &Slot, options: &Options) -> Row {
             show: false,
         };
         let outcome = vm::boot(&guest)?;
-        note!("── guest {} said\n{}{}", kernel.series, outcome.stdout, outcome.stderr);
+        note!("── guest {} said\n{}", kernel.series, outcome.stdout);
         let mut tally = lines::real_kernel(&outcome.stdout);
         if outcome.status != 0 && tally.failed.is_empty() {
             tally.failed.push(format!("vmtrace-tests ended with status {}", outcome.status));
