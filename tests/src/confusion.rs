@@ -81,7 +81,8 @@ pub(crate) fn settle(rows: &[Row], means: Means) -> Vec<Cell> {
     pour(&merged, |want| want.low, true);
     pour(&merged, |want| want.high, true);
     pour(&|_, _| true, |want| want.low, false);
-    let missing = wants.iter().map(|want| (Some(want.kind), None, want.low.saturating_sub(want.taken)));
+    let missing =
+        wants.iter().map(|want| (Some(want.kind), None, want.low.saturating_sub(want.taken)));
     let undeclared = found.iter().map(|one| (None, Some(one.kind), one.left));
     let wrong = missing.chain(undeclared).filter(|&(_, _, count)| count > 0);
     cells.extend(wrong.map(|(declared, reported, count)| Cell {
@@ -106,9 +107,9 @@ impl Matrix {
     /// The cells that are not empty: declared, reported, how many.
     pub(crate) fn cells(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let name = |kind: Option<Kind>| kind.map_or("nothing", Kind::name);
-        self.0.iter().map(move |(&(declared, reported), &count)| {
-            (name(declared), name(reported), count)
-        })
+        self.0
+            .iter()
+            .map(move |(&(declared, reported), &count)| (name(declared), name(reported), count))
     }
 }
 

@@ -8,6 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
+use vmtrace::classify::told;
 use vmtrace::demo::compare::{Place, Row, Seen};
 use vmtrace::demo::declare::{Declaration, Expectation, Origin, Outcome};
 use vmtrace::fault::Kind;
@@ -140,7 +141,8 @@ fn check(
     let rows = declaration.compare(seen.iter().copied());
     let mut wrong = Vec::new();
     for place in &places {
-        let same = |row: &&Row| (row.pid, row.start, row.end) == (place.pid, place.start, place.end);
+        let same =
+            |row: &&Row| (row.pid, row.start, row.end) == (place.pid, place.start, place.end);
         let mut rows: Vec<_> = rows.iter().filter(same).cloned().collect();
         for row in &mut rows {
             // What this backend cannot see, it need not report.
@@ -153,7 +155,7 @@ fn check(
             let kinds: Vec<_> = bad.iter().filter_map(|cell| cell.reported).collect();
             let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
             let evidence = evidence(place, &kinds, &faults);
-            wrong.push(format!("{}: {} {evidence}", told(place, &rows), bad.join(", ")));
+            wrong.push(format!("{}: {} {evidence}", in_words(place, &rows), bad.join(", ")));
         }
         wrong.extend(misplaced(place, &faults));
     }
@@ -169,19 +171,20 @@ fn check(
 
 /// Whether the backend sees such a fault at all.
 fn visible(one: &Expectation, means: Means) -> bool {
-    let unseen = one.origin == Origin::Gup || one.kind == Kind::Oom;
+    let unseen = one.origin == Origin::Gup || told::UNSEEN.contains(&one.kind);
     means == Means::Marks || !unseen
 }
 
 /// A range, what was declared there and what was got.
-fn told(place: &Place<'_>, rows: &[Row]) -> String {
+fn in_words(place: &Place<'_>, rows: &[Row]) -> String {
     let Place { pid, start, end, .. } = place;
     let declared = rows.iter().filter(|row| row.declared.1 > 0).map(|row| match row.declared {
         (low, high) if low == high => format!("{low} {}", row.kind),
         (low, u64::MAX) => format!("at least {low} {}", row.kind),
         (low, high) => format!("{low} to {high} {}", row.kind),
     });
-    let got = rows.iter().filter(|row| row.seen > 0).map(|row| format!("{} {}", row.seen, row.kind));
+    let got =
+        rows.iter().filter(|row| row.seen > 0).map(|row| format!("{} {}", row.seen, row.kind));
     let (declared, got): (Vec<_>, Vec<_>) = (declared.collect(), got.collect());
     format!("{pid} {start:#x}..{end:#x} declared {}, got {}", declared.join(" + "), got.join(" + "))
 }
@@ -208,9 +211,8 @@ fn misplaced(place: &Place<'_>, faults: &[&Fault]) -> Option<String> {
         return None;
     }
     let name = names::familiar(declared.clone());
-    let elsewhere = |fault: &&&Fault| {
-        place.holds(fault.seen.pid, fault.seen.address) && fault.region != name
-    };
+    let elsewhere =
+        |fault: &&&Fault| place.holds(fault.seen.pid, fault.seen.address) && fault.region != name;
     let first = faults.iter().find(elsewhere)?;
     let (count, Place { start, end, .. }) = (faults.iter().filter(elsewhere).count(), place);
     let (region, evidence) = (&first.region, &first.evidence);
