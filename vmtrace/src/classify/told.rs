@@ -44,7 +44,7 @@ pub const TOLD: &[Told] = told! {
     Thp: "anonymous region, write, a huge page was installed", "anonymous region, and a huge page was allocated", [];
     ThpZero: "anonymous region, read, a huge page was installed", "not told: nothing was allocated", [AnonRead];
     Hugetlb: "hugetlbfs region, no other mark", "hugetlbfs region, counted as minor", [];
-    NumaHint: "`do_numa_page` or `do_huge_pmd_numa_page`", "not told: the processor sees a page that is not present", [Other AnonRead FileMap Shmem];
+    NumaHint: "`do_numa_page` or `do_huge_pmd_numa_page`", "not told: the processor sees a page that is not present, and one is allocated if it is moved", [Other AnonZero AnonRead Thp CowFile FileMap Shmem];
     Migration: "`do_swap_page` on a migration entry", "not told: the processor sees a page that is not present", [Other AnonRead FileMap Shmem];
     Userfault: "`handle_userfault`, counted as minor", "not told: the pager's page counts as any other", [AnonZero AnonRead Other Shmem];
     Device: "device region, or `do_swap_page` on a device's entry", "device region, counted as minor; entries of device memory in other regions are not told", [];

@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// thousand do otherwise.
     #[arg(long)]
     long: bool,
+    /// How many guests run at once: each keeps one CPU of this machine busy.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    jobs: usize,
     /// Only real-kernel tests whose names contain one of these words.
     #[arg(long, value_name = "WORD")]
     only: Vec<String>,
@@ -159,13 +162,13 @@ fn native(options: &Options) -> Result<Tally> {
     Ok(lines::real_kernel(&text))
 }
 
-/// All guests, two at a time: each keeps one CPU of the host busy.
+/// All guests, a few at a time.
 fn guests(slots: &[&Slot], options: &Options) -> Result<Vec<Row>> {
     build::guest_programs()?;
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 while let Some((index, slot)) = {
                     let index = next.fetch_add(1, Ordering::Relaxed);
