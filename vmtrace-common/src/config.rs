@@ -39,6 +39,10 @@ pub const SPILL_PROBES: u32 = 8;
 /// space.
 pub const SPILL_WINDOW: u64 = 2 << 20;
 
+/// The address of spilled faults that may lie anywhere above the first 64 KiB,
+/// where null pointers point.
+pub const SPILL_ANYWHERE: u64 = 64 << 10;
+
 /// The session's settings and the running kernel's layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use vmtrace_common::{
     buckets,
-    config::{SPILL_PROBES, SPILL_WINDOW, lane},
+    config::{SPILL_ANYWHERE, SPILL_PROBES, SPILL_WINDOW, lane},
     evidence::{flag, ret},
     record::{Fault, Header, Spill, tag},
     thread::{Thread, state},
@@ -145,7 +145,12 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
     };
     let base = cpu * config!(spill_stride) + base;
     let half = mask >> 1;
-    let place = if fault.region == 0 { fault.address & !(SPILL_WINDOW - 1) } else { fault.region };
+    // A null pointer's fault stays apart from those of the rest of its window.
+    let anywhere = if fault.address < SPILL_ANYWHERE { 0 } else { SPILL_ANYWHERE };
+    let place = match fault.region {
+        0 => fault.address & !(SPILL_WINDOW - 1) | anywhere,
+        region => region,
+    };
     let what = evidence(fault);
     let hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ place >> 12)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
@@ -156,7 +161,7 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
     let mut found = None;
     for probe in 0..2 * SPILL_PROBES {
         let (half_base, place) =
-            if probe < SPILL_PROBES { (base, place) } else { (base + half + 1, 0) };
+            if probe < SPILL_PROBES { (base, place) } else { (base + half + 1, anywhere) };
         let Some(slot) = SPILLS.get_ptr_mut(half_base + ((hash as u32 + probe) & half)) else {
             return false;
         };
@@ -165,7 +170,7 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
         if slot.count == 0 {
             slot.common = *fault;
             slot.header.pid = fault.pid;
-            if fault.region == 0 || place == 0 {
+            if fault.region == 0 || probe >= SPILL_PROBES {
                 slot.common.region = 0;
                 slot.common.address = place;
             }

@@ -249,7 +249,7 @@ impl<O: Observer> Pipeline<O> {
         if common.region != 0 {
             return self.world.find(&Fault { address: common.region, ..*common });
         }
-        if common.address == 0 {
+        if common.address < SPILL_WINDOW {
             return self.world.unplaced(common);
         }
         let window = common.address & !(SPILL_WINDOW - 1);

@@ -102,9 +102,24 @@ fn a_spill_without_a_region_is_not_placed_by_one_of_its_addresses() {
     send(&mut pipeline, &Rare::Spill(Box::new(spill(&null, &[100; 5]))));
     send(&mut pipeline, &Rare::Spill(Box::new(spill(&event, &[100]))));
     let told = counts(&pipeline);
-    assert!(told.contains(&("[unknown]".to_owned(), Kind::Other, 5)), "{told:?}");
+    assert!(told.contains(&("[unknown]".to_owned(), Kind::Other, 6)), "{told:?}");
     assert!(told.contains(&("[unmapped]".to_owned(), Kind::Null, 5)), "{told:?}");
-    assert!(told.iter().any(|(name, _, count)| name == "[heap]" && *count == 1), "{told:?}");
+}
+
+#[test]
+fn a_spill_without_a_region_lies_where_one_region_holds_its_whole_window() {
+    let mut pipeline = begun();
+    let start = 4 * SPILL_WINDOW;
+    let heap = region(7, start, start + 3 * SPILL_WINDOW, "/dev/shm/x");
+    send(&mut pipeline, &heap);
+    let via = Fault::via(origin::USER, end::EVENT);
+    for (address, count) in [(start + SPILL_WINDOW, 3), (start + 3 * SPILL_WINDOW, 2)] {
+        let event = Fault { via, region: 0, nature: 0, address, ..write_at(0) };
+        send(&mut pipeline, &Rare::Spill(Box::new(spill(&event, &vec![100; count]))));
+    }
+    let told = counts(&pipeline);
+    assert!(told.iter().any(|(name, _, count)| name == "/dev/shm/x" && *count == 3), "{told:?}");
+    assert!(told.iter().any(|(name, _, count)| name == "[unknown]" && *count == 2), "{told:?}");
 }
 
 #[test]

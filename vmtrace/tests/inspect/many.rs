@@ -23,7 +23,10 @@ fn sixty_thousand_regions_are_shown_fast_and_small() {
         let took = start.elapsed();
         let peak = peak(command(divided.pid(), format));
         println!("{format}: {took:?}, {} MiB", peak >> 20);
-        assert!(peak < 40 << 20, "{format}: {} MiB", peak >> 20);
+        // What is resident of the program itself counts too: unoptimised, several
+        // times as much.
+        let most = if cfg!(debug_assertions) { 64 } else { 40 };
+        assert!(peak < most << 20, "{format}: {} MiB", peak >> 20);
         // Without optimisation the parser takes many times as long, on a busy machine more.
         let allowed = if cfg!(debug_assertions) { 90 } else { 1 };
         assert!(took < Duration::from_secs(allowed), "{format}: {took:?}");
