@@ -31,7 +31,7 @@ pub(crate) fn print(line: Arguments<'_>) {
 }
 
 /// Prints a fact about this kernel: `cargo xtask test` collects such lines
-/// into `docs/kernel-support.md`.
+/// into `docs/kernel-support.md` and `docs/truth.md`.
 pub(crate) fn fact(key: &str, value: &str) {
     print(format_args!("FACT {key}: {value}"));
 }

@@ -5,6 +5,7 @@
 //! trace.
 
 mod cases;
+mod confusion;
 mod harness;
 mod sys;
 mod tool;

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -24,6 +24,7 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
             let threads = threads.parse().context("mixed takes a number of threads")?;
             mixed(threads, cycles.parse().context("mixed takes a number of cycles")?)?;
         }
+        ["cost", rounds] => cost(rounds.parse().context("cost takes a number of rounds")?)?,
         ["mortals", count] => mortals(count.parse().context("mortals takes a number")?)?,
         _ => bail!("no such workload: {}", words.join(" ")),
     }
@@ -80,6 +81,20 @@ fn mortals(count: usize) -> Result<()> {
             mapping.write();
             std::thread::sleep(Duration::from_millis(5));
         })?;
+    }
+    Ok(())
+}
+
+/// Prints what a first write to a page costs, in nanoseconds: with the guest's
+/// clock counting instructions, that many. The first rounds are dearer.
+fn cost(rounds: usize) -> Result<()> {
+    const PAGES: usize = 4096;
+    for round in 0..rounds {
+        let mapping = Mapping::new(What::Anonymous, PAGES)?;
+        let began = Instant::now();
+        mapping.write();
+        let each = began.elapsed().as_nanos() / PAGES as u128;
+        crate::harness::print(format_args!("round {round}: {each} ns a fault"));
     }
     Ok(())
 }

@@ -253,7 +253,10 @@ unsafe fn describe_path(region: *mut Region, file: u64) {
     let mut naming = name::TRUNCATED;
     for _ in 0..LEVELS {
         let parent: u64 = probe(dentry, at!(dentry_parent));
-        if dentry == root || parent == dentry || parent == 0 {
+        // A memfd, a System V segment: files without a directory. Theirs is a
+        // root that is not the mount's, and has the name.
+        let alone = parent == dentry && components == 0;
+        if dentry == root || (parent == dentry && !alone) || parent == 0 {
             naming = name::COMPONENTS;
             break;
         }
@@ -273,6 +276,10 @@ unsafe fn describe_path(region: *mut Region, file: u64) {
         }
         used += len;
         components += 1;
+        if alone {
+            naming = name::COMPONENTS;
+            break;
+        }
         dentry = parent;
     }
     // SAFETY: the caller vouches for `region`.

@@ -7,6 +7,7 @@ mod environment;
 mod lifetime;
 mod refusals;
 mod support;
+mod truth;
 
 use crate::harness::Test;
 
@@ -15,6 +16,7 @@ pub(crate) fn all() -> Vec<Test> {
     [
         environment::TESTS,
         demo::TESTS,
+        truth::TESTS,
         support::TESTS,
         refusals::TESTS,
         counts::TESTS,

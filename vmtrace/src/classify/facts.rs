@@ -88,6 +88,8 @@ facts! {
     DONE_COW 28,
     /// No exception was taken.
     GUP 29,
+    /// Major only because it was tried again: no call of the handler said so.
+    TRIED_AGAIN 30,
     /// The kernel had no memory.
     OOM 32,
     /// The kernel found broken memory.
@@ -149,6 +151,7 @@ impl Facts {
                 | Self::WRITE.when(write)
                 | Self::UNSHARE.when(fault.flags & flag::UNSHARE != 0)
                 | Self::MAJOR.when(major)
+                | Self::TRIED_AGAIN.when(major && fault.ret & ret::MAJOR == 0)
                 | Self::DONE_COW.when(fault.ret & ret::DONE_COW != 0)
                 | Self::GUP.when(fault.origin() == origin::GUP)
                 | Self::failure(fault)

@@ -64,6 +64,10 @@ pub const RULES: &[Rule] = rules! {
     // Major: what the kernel counts in maj_flt.
     SwapIn: MAJOR SWAP;
     UserfaultMajor: MAJOR USERFAULT;
+    // Before 6.0 a first write to a shared mapping asks to be tried again when it
+    // is done (`fault_dirty_shared_page`): nothing was read.
+    OtherMajor: MAJOR TRIED_AGAIN WRITE SHARED FILE;
+    OtherMajor: MAJOR TRIED_AGAIN WRITE SHARED SHMEM;
     FileRead: MAJOR FILE;
     ShmemSwapIn: MAJOR SHMEM;
     HugetlbMajor: MAJOR HUGETLB;

@@ -105,6 +105,10 @@ fn major_is_what_the_kernel_counts_as_major() {
     assert_eq!(major(ANON, 0), Kind::OtherMajor);
     let tried = Fault { flags: flag::TRIED, ..fault(FILE, READ) };
     assert_eq!(told(&tried), Kind::FileRead, "mm_account_fault counts FAULT_FLAG_TRIED");
+    let written = Fault { nature: FILE | nature::SHARED, error: WRITE, ..tried };
+    assert_eq!(told(&written), Kind::OtherMajor, "throttled after its work was done (5.10)");
+    let read = Fault { ret: ret::MAJOR, ..written };
+    assert_eq!(told(&read), Kind::FileRead);
     let copied = mark::SWAP | mark::WRITE_PROTECT | mark::COPIED;
     assert_eq!(major(ANON, copied), Kind::SwapIn, "major goes before cow");
 }

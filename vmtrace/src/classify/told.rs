@@ -44,18 +44,18 @@ pub const TOLD: &[Told] = told! {
     Thp: "anonymous region, write, a huge page was installed", "anonymous region, and a huge page was allocated", [];
     ThpZero: "anonymous region, read, a huge page was installed", "not told: nothing was allocated", [AnonRead];
     Hugetlb: "hugetlbfs region, no other mark", "hugetlbfs region, counted as minor", [];
-    NumaHint: "`do_numa_page` or `do_huge_pmd_numa_page`", "not told: the processor sees a page that is not present", [Other AnonRead FileMap Shmem];
+    NumaHint: "`do_numa_page` or `do_huge_pmd_numa_page`", "not told: the processor sees a page that is not present, and one is allocated if it is moved", [Other AnonZero AnonRead Thp CowFile FileMap Shmem];
     Migration: "`do_swap_page` on a migration entry", "not told: the processor sees a page that is not present", [Other AnonRead FileMap Shmem];
     Userfault: "`handle_userfault`, counted as minor", "not told: the pager's page counts as any other", [AnonZero AnonRead Other Shmem];
     Device: "device region, or `do_swap_page` on a device's entry", "device region, counted as minor; entries of device memory in other regions are not told", [];
-    Spurious: "the entry was good and only its access bits were set, or the page was present and no path left a mark", "page present, read", [CowReuse];
+    Spurious: "the entry was good and only its access bits were set, or the page was present and no path left a mark", "page present, read; who lost a race for a page saw it not present", [CowReuse Other AnonRead FileMap Shmem];
     Other: "the region is not known, or the entry was a marker", "the region is not known, or a write to a page that was not present allocated nothing", [];
     FileRead: "file region, counted as major", "file region, counted as major", [];
     SwapIn: "`do_swap_page` on a slot in swap, counted as major", "anonymous region, counted as major; in a private file region it counts as `file-read`", [FileRead ShmemSwapIn];
     ShmemSwapIn: "shared-memory region, counted as major", "shared-memory region, counted as major", [];
     HugetlbMajor: "hugetlbfs region, counted as major", "hugetlbfs region, counted as major", [];
     UserfaultMajor: "`handle_userfault`, counted as major because the fault was tried again with `FAULT_FLAG_TRIED`", "not told", [SwapIn FileRead ShmemSwapIn];
-    OtherMajor: "counted as major, and none of the above", "the region is not known or a device, counted as major", [];
+    OtherMajor: "counted as major, and none of the above; or a write to a shared mapping, major only because it was tried again", "the region is not known or a device, counted as major", [FileRead ShmemSwapIn];
     CowCopy: "`do_wp_page`, and the entry points at another frame", "private region, page present, write, and a page was allocated", [];
     CowReuse: "`do_wp_page`, and the entry points at the same frame or nothing is known of it", "private region, page present, write, nothing allocated", [];
     CowZero: "`do_wp_page`, and the frame before was the zero page", "not told: a page was allocated", [CowCopy CowThp];
@@ -70,10 +70,14 @@ pub const TOLD: &[Told] = told! {
     Pkey: "SIGSEGV with `SEGV_PKUERR`", "the same", [];
     BusBeyondEof: "SIGBUS, or `VM_FAULT_SIGBUS`, and not hardware poison", "the same", [];
     Hwpoison: "SIGBUS with `BUS_MCEERR_AR` or `BUS_MCEERR_AO`, or `VM_FAULT_HWPOISON`", "the same, by the signal", [];
-    KernelEfault: "a kernel-mode access that ended in the exception table", "the same", [];
+    KernelEfault: "a kernel-mode access that ended in the exception table", "not seen: no event says how it ended", [];
     NonCanonical: "SIGSEGV from #GP (`SI_KERNEL`), with no page fault before it", "the same", [];
-    Oom: "`VM_FAULT_OOM`", "not told: no event says so", [];
+    Oom: "`VM_FAULT_OOM`", "not seen: no event says so", [];
 };
+
+/// The kinds that the tracepoint backend does not report at all. Nor does it
+/// report any fault without an exception.
+pub const UNSEEN: &[Kind] = &[Kind::CowUnshare, Kind::KernelEfault, Kind::Oom];
 
 /// The kinds that the tracepoint backend reports as others.
 pub fn merged() -> impl Iterator<Item = &'static Told> {
@@ -109,6 +113,12 @@ mod tests {
     #[test]
     fn every_kind_is_told_in_order() {
         assert!(TOLD.iter().map(|told| told.kind).eq(Kind::ALL));
+    }
+
+    #[test]
+    fn what_is_not_seen_says_so() {
+        let says = TOLD.iter().filter(|told| told.by_events.starts_with("not seen"));
+        assert!(says.map(|told| told.kind).eq(UNSEEN.iter().copied()));
     }
 
     #[test]

@@ -56,6 +56,9 @@ impl Show {
             };
             let mut events = Events::new(io::stdout(), style, preface.started_ns);
             events.head();
+            if view.evidence {
+                events.tell_evidence();
+            }
             Flow::Listed(Box::new(Pipeline::observed(options, events)))
         } else {
             Flow::Counted(Box::new(Pipeline::new(options)))

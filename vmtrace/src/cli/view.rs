@@ -45,6 +45,9 @@ pub struct Arguments {
     /// What it is written as
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
+    /// Add to each of --events' JSON lines the evidence its kind was told from
+    #[arg(long, hide = true)]
+    evidence: bool,
 }
 
 fn parse_class(name: &str) -> Result<Class, String> {
@@ -79,6 +82,8 @@ pub struct View {
     pub format: Format,
     /// One line a fault, and no report.
     pub events: bool,
+    /// With the evidence that each kind was told from.
+    pub evidence: bool,
 }
 
 impl Arguments {
@@ -104,6 +109,7 @@ impl Arguments {
             top: self.top,
             format: self.format,
             events,
+            evidence: self.evidence,
         })
     }
 

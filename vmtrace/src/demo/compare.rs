@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::declare::{Declaration, Expectation};
+use super::declare::{Declaration, Expectation, Total};
 use crate::fault::Kind;
 
 /// One fault as somebody saw it.
@@ -134,6 +134,20 @@ impl Declaration {
         }
         rows
     }
+
+    /// The totals that do not hold, each with the number of faults seen.
+    pub fn wrong_totals<'a>(
+        &'a self,
+        faults: &'a [Seen],
+    ) -> impl Iterator<Item = (&'a Total, u64)> {
+        let seen = |total: &Total| {
+            let range = total.start..total.end;
+            let here = |one: &&Seen| one.pid == total.pid && range.contains(&one.address);
+            faults.iter().filter(here).count() as u64
+        };
+        let counted = self.totals.iter().map(move |total| (total, seen(total)));
+        counted.filter(|(total, seen)| !total.count.allows(*seen))
+    }
 }
 
 #[cfg(test)]
@@ -194,6 +208,17 @@ mod tests {
         let rows = declaration().compare(faults);
         assert!(rows.iter().all(Row::agrees), "{rows:?}");
         assert_eq!(rows.len(), 3);
+    }
+
+    #[test]
+    fn a_total_counts_every_kind_in_its_range() {
+        let mut declaration = declaration();
+        let total = Total { pid: 1, start: 0x1000, end: 0x3000, count: Count::Exactly(2) };
+        declaration.totals.push(total);
+        let two = [seen(Kind::AnonZero, 0x1000), seen(Kind::Spurious, 0x2fff)];
+        assert_eq!(declaration.wrong_totals(&two).count(), 0);
+        let wrong: Vec<_> = declaration.wrong_totals(&two[..1]).map(|(_, seen)| seen).collect();
+        assert_eq!(wrong, [1]);
     }
 
     #[test]

@@ -136,6 +136,24 @@ pub struct Expectation {
     pub latency_ns: Option<(u64, u64)>,
 }
 
+/// All faults in a range, whatever their kinds.
+///
+/// Declared where the kernel leaves no trace of which of two kinds a fault was:
+/// then each kind's count is a range, and their sum is not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Total {
+    /// The process.
+    pub pid: u32,
+    /// The first address.
+    #[serde(with = "hex")]
+    pub start: u64,
+    /// One past the last address.
+    #[serde(with = "hex")]
+    pub end: u64,
+    /// How many.
+    pub count: Count,
+}
+
 /// One measured section: what the kernel counted while it ran.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
@@ -207,6 +225,9 @@ pub struct Declaration {
     pub reason: Option<String>,
     /// The faults.
     pub expectations: Vec<Expectation>,
+    /// What kinds that cannot be told apart add up to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub totals: Vec<Total>,
     /// What `getrusage` says to it.
     pub checks: Vec<Check>,
     /// TLB flushes.
@@ -229,6 +250,7 @@ impl Declaration {
             outcome: Outcome::Done,
             reason: None,
             expectations: Vec::new(),
+            totals: Vec::new(),
             checks: Vec::new(),
             tlb: Vec::new(),
             oom: Vec::new(),

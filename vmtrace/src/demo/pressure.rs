@@ -67,9 +67,14 @@ pub(super) fn kill(stage: &mut Stage) -> anyhow::Result<()> {
     let touched = u64::from(touch::value(count));
     stage.say(format_args!("The OOM killer ended it after {touched} pages."))?;
     stage.declare_victim(pid, group.name());
-    // The page at which it died may or may not have been mapped first.
-    let expected = [Expect::new(Kind::AnonZero, Count::Between(touched, touched + 1), area)];
-    stage.account(Who::child(pid), "the child writes", &expected, ended.usage.since(before))
+    // The page at which it died was mapped before it did, or was not to be had.
+    let expected = [
+        Expect::new(Kind::AnonZero, Count::Between(touched, touched + 1), area),
+        Expect::new(Kind::Oom, Count::Between(0, 1), area),
+    ];
+    let who = Who::child(pid);
+    stage.declare_total(who, area, Count::Between(touched, touched + 1));
+    stage.account(who, "the child writes", &expected, ended.usage.since(before))
 }
 
 /// Writes, cannot be killed, and waits for somebody to help.

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use super::declare::{
-    Basis, Check, Count, Counter, Declaration, Expectation, Flushes, Origin, Victim,
+    Basis, Check, Count, Counter, Declaration, Expectation, Flushes, Origin, Total, Victim,
 };
 use super::sys::process::{self as proc, Usage};
 use super::sys::{Area, numa, signal};
@@ -265,6 +265,12 @@ impl Stage {
             agrees,
         });
         Ok(())
+    }
+
+    /// Declares what all faults in an area add up to, whatever their kinds.
+    pub(super) fn declare_total(&mut self, who: Who, area: Area, count: Count) {
+        let (start, end) = (area.start() as u64, area.end() as u64);
+        self.declaration.totals.push(Total { pid: who.pid, start, end, count });
     }
 
     /// Declares TLB flushes of this thread.

@@ -112,12 +112,16 @@ pub fn of(region: &Region) -> String {
 }
 
 const fn nameless(nature: u16) -> &'static str {
+    /// What the only device memory without a file looks like: the kernel's clock.
+    const VVAR: u16 = nature::DEVICE | nature::READ;
     if nature & nature::HUGETLB != 0 {
         ANON_HUGETLB
     } else if nature & nature::SHMEM != 0 {
         SHARED_ANON
     } else if nature & nature::GROWS_DOWN != 0 {
         "[stack]"
+    } else if nature & (VVAR | nature::WRITE | nature::EXEC) == VVAR {
+        "[vvar]"
     } else if nature & nature::DEVICE != 0 {
         "[device]"
     } else if nature & nature::FILE != 0 {
@@ -147,7 +151,7 @@ fn joined(raw: &[u8], region: &Region) -> String {
 }
 
 /// The kernel's names for files that are none, as people write them.
-fn familiar(path: String) -> String {
+pub fn familiar(path: String) -> String {
     let path = path.strip_suffix(" (deleted)").map(str::to_owned).unwrap_or(path);
     if let Some(memfd) = path.strip_prefix("/memfd:") {
         return format!("memfd:{memfd}");

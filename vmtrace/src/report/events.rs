@@ -35,6 +35,7 @@ pub struct Events<W> {
     started: u64,
     line: Vec<u8>,
     written: u64,
+    evidence: bool,
     error: Option<io::Error>,
 }
 
@@ -42,7 +43,12 @@ impl<W: Write> Events<W> {
     /// Lines to `out`, with times from `started` on.
     pub fn new(out: W, style: Style, started: u64) -> Self {
         let line = Vec::with_capacity(FULL + 4096);
-        Self { out, style, started, line, written: 0, error: None }
+        Self { out, style, started, line, written: 0, evidence: false, error: None }
+    }
+
+    /// Adds to each JSON line what its kind was told from, in numbers.
+    pub const fn tell_evidence(&mut self) {
+        self.evidence = true;
     }
 
     /// The heads of the columns, for people.
@@ -162,6 +168,9 @@ impl<W: Write> Events<W> {
         }
         number(line, b",\"cpu\":", fault.cpu.into());
         number(line, b",\"retries\":", fault.retries.into());
+        if self.evidence {
+            evidence(line, fault);
+        }
         line.extend_from_slice(b"}\n");
     }
 
@@ -223,6 +232,26 @@ impl<W: Write> Observer for Events<W> {
         }
         self.done();
     }
+}
+
+/// What the kernel side gathered. Not a part of the lines' schema: it is for
+/// whoever asks why a kind was told.
+fn evidence(line: &mut Vec<u8>, fault: &Fault) {
+    let parts: [(&[u8], u16); 8] = [
+        (b",\"evidence\":{\"error\":\"", fault.error),
+        (b"\",\"flags\":\"", fault.flags),
+        (b"\",\"ret\":\"", fault.ret),
+        (b"\",\"marks\":\"", fault.marks),
+        (b"\",\"nature\":\"", fault.nature),
+        (b"\",\"via\":\"", fault.via.into()),
+        (b"\",\"signal\":\"", fault.signal.into()),
+        (b"\",\"code\":\"", fault.code.into()),
+    ];
+    for (name, value) in parts {
+        line.extend_from_slice(name);
+        hex(line, value.into());
+    }
+    line.extend_from_slice(b"\"}");
 }
 
 /// The thread's name, or its process's.

@@ -3,10 +3,11 @@
 mod lines;
 mod summary;
 mod support;
+mod truth;
 
 use std::process::{Command, ExitCode};
-use std::sync::{Mutex, PoisonError};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
@@ -38,13 +39,16 @@ pub(crate) struct Options {
     /// A kernel that cannot be had is skipped and does not fail the run.
     #[arg(long)]
     allow_missing: bool,
-    /// Write docs/kernel-support.md from what the tests found.
+    /// Write docs/kernel-support.md and docs/truth.md from what the tests found.
     #[arg(long)]
     write_support: bool,
     /// The real-kernel tests at full length: a million faults where a hundred
     /// thousand do otherwise.
     #[arg(long)]
     long: bool,
+    /// How many guests run at once: each keeps one CPU of this machine busy.
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    jobs: usize,
     /// Only real-kernel tests whose names contain one of these words.
     #[arg(long, value_name = "WORD")]
     only: Vec<String>,
@@ -78,16 +82,22 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Prints what attaches where, and keeps it where that was asked for.
+/// Prints what the tests found on each kernel, and keeps it where that was asked for.
 fn tell_support(rows: &[Row], write: bool) -> Result<()> {
     let kernels = rows.iter().filter(|row| !row.tally.facts.is_empty());
     let kernels = kernels.map(|row| (row.place.as_str(), row.tally.facts.as_slice()));
-    let Some(page) = support::page(&kernels.collect::<Vec<_>>()) else { return Ok(()) };
-    say!("{page}");
-    if write {
-        let file = place::root()?.join("docs/kernel-support.md");
-        place::make_dir(file.parent().unwrap_or(&file))?;
-        std::fs::write(&file, page).context("cannot write docs/kernel-support.md")?;
+    let kernels = kernels.collect::<Vec<_>>();
+    let pages =
+        [("kernel-support.md", support::page(&kernels)), ("truth.md", truth::page(&kernels))];
+    let docs = place::root()?.join("docs");
+    for (name, page) in pages {
+        let Some(page) = page else { continue };
+        say!("{page}");
+        if write {
+            place::make_dir(&docs)?;
+            std::fs::write(docs.join(name), page)
+                .with_context(|| format!("cannot write docs/{name}"))?;
+        }
     }
     Ok(())
 }
@@ -153,13 +163,13 @@ fn native(options: &Options) -> Result<Tally> {
     Ok(lines::real_kernel(&text))
 }
 
-/// All guests, two at a time: each keeps one CPU of the host busy.
+/// All guests, a few at a time.
 fn guests(slots: &[&Slot], options: &Options) -> Result<Vec<Row>> {
     build::guest_programs()?;
     let next = AtomicUsize::new(0);
     let rows = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
-        for _ in 0..2 {
+        for _ in 0..options.jobs.max(1) {
             scope.spawn(|| {
                 while let Some((index, slot)) = {
                     let index = next.fetch_add(1, Ordering::Relaxed);
