@@ -231,12 +231,12 @@ mod tests {
     use crate::recording::{Outcome, Reading};
 
     fn read(recorder: Recorder, path: &std::path::Path) -> (Recorded, Batch, Outcome) {
-        let recorded = recorder.finish();
+        let told = recorder.finish();
         let reading = Reading::open(path).unwrap();
         let mut all = Batch::default();
         let outcome = reading.replay(&mut all, &mut |_, _| Ok(())).unwrap();
         std::fs::remove_file(path).unwrap();
-        (recorded, all, outcome)
+        (told, all, outcome)
     }
 
     #[test]
@@ -253,8 +253,8 @@ mod tests {
         recorder.faults(&faults);
         recorder.shared.queued.fetch_sub(QUEUED + 1, Ordering::Relaxed);
         recorder.rare(&[2; 24]);
-        let (recorded, all, outcome) = read(recorder, &path);
-        assert_eq!((recorded.faults, recorded.lost, recorded.lost_records), (11_808, 8192, 0));
+        let (told, all, outcome) = read(recorder, &path);
+        assert_eq!((told.faults, told.lost, told.lost_records), (11_808, 8192, 0));
         assert_eq!((outcome.faults, outcome.unrecorded), (11_808, 8192));
         assert_eq!(all.rares().collect::<Vec<_>>(), [&[1; 24], &[2; 24]]);
         assert!(outcome.finished && outcome.missing == 0);
