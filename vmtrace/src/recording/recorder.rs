@@ -224,3 +224,40 @@ impl Sink for Recorder {
         self.added();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{Outcome, Reading};
+
+    fn read(recorder: Recorder, path: &std::path::Path) -> (Recorded, Batch, Outcome) {
+        let told = recorder.finish();
+        let reading = Reading::open(path).unwrap();
+        let mut all = Batch::default();
+        let outcome = reading.replay(&mut all, &mut |_, _| Ok(())).unwrap();
+        std::fs::remove_file(path).unwrap();
+        (told, all, outcome)
+    }
+
+    #[test]
+    fn a_slow_disk_costs_faults_that_are_counted_and_nothing_else() {
+        let name = format!("vmtrace-slow-{}.vmt", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path);
+        let mut recorder = Recorder::start(file.unwrap(), &Preface::default(), None).unwrap();
+        let faults = vec![Fault { pid: 1, ..Fault::default() }; 10_000];
+        recorder.faults(&faults);
+        // As if all this were still to be written.
+        recorder.shared.queued.fetch_add(QUEUED + 1, Ordering::Relaxed);
+        recorder.rare(&[1; 24]);
+        recorder.faults(&faults);
+        recorder.shared.queued.fetch_sub(QUEUED + 1, Ordering::Relaxed);
+        recorder.rare(&[2; 24]);
+        let (told, all, outcome) = read(recorder, &path);
+        assert_eq!((told.faults, told.lost, told.lost_records), (11_808, 8192, 0));
+        assert_eq!((outcome.faults, outcome.unrecorded), (11_808, 8192));
+        assert_eq!(all.rares().collect::<Vec<_>>(), [&[1; 24], &[2; 24]]);
+        assert!(outcome.finished && outcome.missing == 0);
+        assert!(outcome.remarks()[0].contains("faster than the disk"), "{outcome:?}");
+    }
+}
