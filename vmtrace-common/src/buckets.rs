@@ -22,8 +22,8 @@ pub const fn index(ns: u64) -> usize {
         return COUNT - 1;
     }
     let octave = ilog2(ns);
-    let sub = (ns >> (octave - SUB_BITS)) as u32 & ((1 << SUB_BITS) - 1);
-    (((octave - FIRST_OCTAVE) << SUB_BITS) + sub + 1) as usize
+    let sub = ((ns >> (octave - SUB_BITS)) & ((1 << SUB_BITS) - 1)) as usize;
+    (((octave - FIRST_OCTAVE) as usize) << SUB_BITS) + sub + 1
 }
 
 /// The lowest latency that falls into bucket `index`.
@@ -41,35 +41,17 @@ pub const fn middle(index: usize) -> u64 {
     if index + 1 >= COUNT { floor(index) } else { u64::midpoint(floor(index), floor(index + 1)) }
 }
 
-/// `u64::ilog2` without the panic branch, which a BPF program cannot carry,
-/// and without the count-leading-zeros instruction, which BPF does not have.
+/// `u64::ilog2` without a branch: each would double the paths that the verifier
+/// follows, and BPF has no instruction that counts leading zeros.
 #[inline(always)]
 const fn ilog2(mut v: u64) -> u32 {
-    let mut log = 0;
-    if v >> 32 != 0 {
-        v >>= 32;
-        log += 32;
-    }
-    if v >> 16 != 0 {
-        v >>= 16;
-        log += 16;
-    }
-    if v >> 8 != 0 {
-        v >>= 8;
-        log += 8;
-    }
-    if v >> 4 != 0 {
-        v >>= 4;
-        log += 4;
-    }
-    if v >> 2 != 0 {
-        v >>= 2;
-        log += 2;
-    }
-    if v >> 1 != 0 {
-        log += 1;
-    }
-    log
+    v |= v >> 1;
+    v |= v >> 2;
+    v |= v >> 4;
+    v |= v >> 8;
+    v |= v >> 16;
+    v |= v >> 32;
+    v.count_ones() - 1
 }
 
 #[cfg(test)]

@@ -138,7 +138,7 @@ pub mod mark {
 pub mod nature {
     /// Backed by a file that is not shared memory.
     pub const FILE: u16 = 1 << 0;
-    /// Backed by shmem: tmpfs, memfd, SysV, shared anonymous.
+    /// Backed by shmem: tmpfs, memfd, System V, shared anonymous.
     pub const SHMEM: u16 = 1 << 1;
     /// Backed by hugetlbfs.
     pub const HUGETLB: u16 = 1 << 2;

@@ -146,18 +146,18 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
     let base = cpu * config!(spill_stride) + base;
     let half = mask >> 1;
     let place = if fault.region == 0 { fault.address & !(SPILL_WINDOW - 1) } else { fault.region };
-    find_and_fold(base, half, fault, place) || find_and_fold(base + half + 1, half, fault, 0)
-}
-
-/// `place` is a region's start, a window of addresses, or 0 for anywhere.
-#[inline(always)]
-fn find_and_fold(base: u32, mask: u32, fault: &Fault, place: u64) -> bool {
     let what = evidence(fault);
-    let mut hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ place >> 12)
+    let hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ place >> 12)
         .wrapping_mul(0x9e37_79b9_7f4a_7c15)
         >> 32;
-    for _ in 0..SPILL_PROBES {
-        let Some(slot) = SPILLS.get_ptr_mut(base + (hash as u32 & mask)) else {
+    // One loop for both halves, which ends in one place, and the bucket found
+    // beforehand: what comes after a branch is verified once for each way there.
+    let bucket = buckets::index(fault.latency);
+    let mut found = None;
+    for probe in 0..2 * SPILL_PROBES {
+        let (half_base, place) =
+            if probe < SPILL_PROBES { (base, place) } else { (base + half + 1, 0) };
+        let Some(slot) = SPILLS.get_ptr_mut(half_base + ((hash as u32 + probe) & half)) else {
             return false;
         };
         // SAFETY: only this program writes this CPU's table of this lane.
@@ -169,15 +169,18 @@ fn find_and_fold(base: u32, mask: u32, fault: &Fault, place: u64) -> bool {
                 slot.common.region = 0;
                 slot.common.address = place;
             }
-            return fold(slot, fault);
+            found = Some(slot);
+            break;
         }
         let there = if slot.common.region == 0 { slot.common.address } else { slot.common.region };
         if slot.common.pid == fault.pid && there == place && evidence(&slot.common) == what {
-            return fold(slot, fault);
+            found = Some(slot);
+            break;
         }
-        hash += 1;
     }
-    false
+    let Some(slot) = found else { return false };
+    fold(slot, fault, bucket);
+    true
 }
 
 /// Everything of a fault that its kind depends on.
@@ -196,19 +199,18 @@ fn evidence(fault: &Fault) -> [u64; 2] {
 }
 
 #[inline(always)]
-fn fold(slot: &mut Spill, fault: &Fault) -> bool {
+fn fold(slot: &mut Spill, fault: &Fault, bucket: usize) {
     slot.header.time = fault.time;
     slot.total += fault.latency;
     if fault.latency > slot.max {
         slot.max = fault.latency;
     }
-    if let Some(bucket) = slot.buckets.get_mut(buckets::index(fault.latency)) {
+    if let Some(bucket) = slot.buckets.get_mut(bucket) {
         *bucket += 1;
     }
     // Last, so that a reader never sees a count without its common part.
     publish();
     slot.count += 1;
-    true
 }
 
 /// Tells the reader that a ring is half full.

@@ -31,7 +31,7 @@ pub(crate) fn current() -> Option<(Ids, *mut Thread)> {
     if config!(everything) == 0 && !hinted(ids.tid) {
         return None;
     }
-    Some((ids, THREADS.get_ptr_mut(&ids.tid)?))
+    Some((ids, THREADS.get_ptr_mut(ids.tid)?))
 }
 
 /// Whether `tid` may be traced; false is certain.
@@ -44,7 +44,7 @@ fn hinted(tid: u32) -> bool {
 /// Begins to trace a thread. False where the table is full.
 #[inline(always)]
 pub(crate) fn adopt(tid: u32, thread: &Thread) -> bool {
-    if THREADS.insert(&tid, thread, 0).is_err() {
+    if THREADS.insert(tid, thread, 0).is_err() {
         return false;
     }
     if config!(everything) == 0

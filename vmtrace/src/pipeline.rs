@@ -57,7 +57,8 @@ impl Default for Options {
 impl Options {
     /// As a backend of this name needs it.
     pub fn for_backend(backend: &str) -> Self {
-        Self { inherit: backend == "tracepoint", ..Self::default() }
+        let inherit = backend.split('+').any(|one| one == "tracepoint");
+        Self { inherit, ..Self::default() }
     }
 
     /// Whether something is left out.

@@ -24,4 +24,7 @@ pub struct Preface {
     pub started_ns: u64,
     /// The NUMA node of each CPU, by CPU number.
     pub cpu_nodes: Vec<u32>,
+    /// Where several recordings are looked at together: each one's host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
 }

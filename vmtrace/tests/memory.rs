@@ -9,6 +9,7 @@ use vmtrace::term::Screen;
 
 const LIMIT_KB: u64 = 300 << 10;
 
+#[expect(clippy::unwrap_used, reason = "part of a test")]
 fn peak_kb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();

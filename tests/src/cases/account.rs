@@ -52,8 +52,8 @@ fn spilled() -> Result<Verdict> {
                 sys::signal(pid, libc::SIGCONT).ok();
                 sleep(Duration::from_millis(200));
             }
-            finished.join().map_err(|_| anyhow::anyhow!("waiting failed"))
-        })??;
+            finished.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
+        })?;
         let report = tool::report(&output)?;
         fact(&format!("spilled with {backend}"), &report.accounting());
         ensure!(report.account("spilled") > 1000, "few spilled: {}", report.accounting());
@@ -88,7 +88,7 @@ fn mortals() -> Result<Verdict> {
         let children = report.processes();
         ensure!(children.len() > total, "only {} processes", children.len());
         for child in children {
-            let faults = regions(child).map(|region| counted(region)).sum::<u64>();
+            let faults = regions(child).map(counted).sum::<u64>();
             ensure!(faults > 0, "a process without faults: {child}");
             let comm = child["comm"].as_str().unwrap_or_default();
             ensure!(!comm.is_empty() && comm != "?", "a process without a name: {child}");

@@ -164,9 +164,7 @@ fn leave<R: Read>(ids: Ids, thread: &mut Thread, call: &Call) {
     }
     if call.ret & ret::RETRY != 0 {
         thread.ret |= call.ret & ret::MAJOR;
-        if thread.retries != u8::MAX {
-            thread.retries += 1;
-        }
+        thread.retries = thread.retries.saturating_add(1);
         return;
     }
     if call.ret & ret::COMPLETED == 0 {

@@ -35,9 +35,9 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
     if creator.pid == config!(own) && (flags & CLONE_THREAD != 0 || config!(everything) != 0) {
         return 0;
     }
-    let parent = THREADS.get_ptr(&creator.tid);
+    let parent = THREADS.get_ptr(creator.tid);
     // SAFETY: a plain load of a whole word.
-    let asked_for = unsafe { TARGETS.get(&creator.pid) }.is_some();
+    let asked_for = unsafe { TARGETS.get(creator.pid) }.is_some();
     let inherits = parent.is_some() || asked_for;
     if config!(everything) == 0
         && !(inherits && (flags & CLONE_THREAD != 0 || config!(follow) != 0))
@@ -104,15 +104,15 @@ pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
     let ids = target::ids();
     let old = ctx.arg::<u64>(1) as u32;
     if old != ids.tid
-        && let Some(moving) = THREADS.get_ptr(&old)
+        && let Some(moving) = THREADS.get_ptr(old)
     {
         // SAFETY: the thread's own entry.
         let moving = unsafe { *moving };
-        if THREADS.insert(&ids.tid, &moving, 0).is_ok() {
-            let _ = THREADS.remove(&old);
+        if THREADS.insert(ids.tid, moving, 0).is_ok() {
+            let _ = THREADS.remove(old);
         }
     }
-    let Some(thread) = THREADS.get_ptr_mut(&ids.tid) else {
+    let Some(thread) = THREADS.get_ptr_mut(ids.tid) else {
         return 0;
     };
     // SAFETY: no arguments.
@@ -145,7 +145,7 @@ pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
     let ids = target::ids();
-    if THREADS.get_ptr(&ids.tid).is_none() {
+    if THREADS.get_ptr(ids.tid).is_none() {
         return 0;
     }
     let Some(mut entry) = emit::reserve::<Totals>() else {
@@ -164,7 +164,7 @@ pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
 pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     let tid: u32 = probe(task, at!(task_pid));
-    let Some(thread) = THREADS.get_ptr(&tid) else {
+    let Some(thread) = THREADS.get_ptr(tid) else {
         return 0;
     };
     // SAFETY: the thread is gone: nobody writes its entry.
@@ -191,7 +191,7 @@ pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
         full_flushes: thread.full_flushes,
     });
     emit::submit(entry);
-    let _ = THREADS.remove(&tid);
+    let _ = THREADS.remove(tid);
     0
 }
 
@@ -200,7 +200,7 @@ pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
 pub(crate) fn task_rename(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     let tid: u32 = probe(task, at!(task_pid));
-    let Some(thread) = THREADS.get_ptr(&tid) else {
+    let Some(thread) = THREADS.get_ptr(tid) else {
         return 0;
     };
     let Some(mut entry) = emit::reserve::<Rename>() else {
@@ -225,10 +225,10 @@ pub(crate) fn task_cgroup(ctx: RawTracePointContext) -> i32 {
     let ids = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
     let cgroup: u64 = probe(probe(ctx.arg(0), at!(cgroup_node)), at!(node_id));
     // SAFETY: a plain load of a whole word.
-    let asked_for = unsafe { CGROUPS.get(&cgroup) }.is_some();
+    let asked_for = unsafe { CGROUPS.get(cgroup) }.is_some();
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    if THREADS.get_ptr(&ids.tid).is_none() {
+    if THREADS.get_ptr(ids.tid).is_none() {
         if !asked_for {
             return 0;
         }

@@ -14,6 +14,7 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 
 use super::log::KernelLog;
+use super::record::{Takers, Tape};
 use super::show::Show;
 use super::trace::{Request, Target};
 use crate::probe::session::{Options, Session};
@@ -30,15 +31,13 @@ pub fn trace(request: &Request) -> anyhow::Result<ExitCode> {
     if request.tally {
         bail!("--tally is not in this version: leave it out for the full answer");
     }
-    if request.output.is_some() {
-        bail!("--output is not in this version: `--format json` keeps the report");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(request))
 }
 
 async fn run(request: &Request) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
+    let tape = Tape::create(request)?;
     let (mut command, over) = start_command(&request.target)?;
     let mut session = Session::start(&options(request, command.as_ref()))?;
     let over = match over {
@@ -46,15 +45,18 @@ async fn run(request: &Request) -> anyhow::Result<ExitCode> {
         None => watch(&request.target)?,
     };
     let (meanwhile, every) = request.meanwhile();
-    let mut show = Show::new(&request.view, session.preface(), meanwhile);
+    let show = Show::new(&request.view, session.preface(), meanwhile);
+    let mut takers = tape.beside(show, session.preface(), request.max_size)?;
     for degradation in &session.preface().degradations {
         writeln!(io::stderr(), "vmtrace: on this kernel {degradation}")?;
     }
     if let Some(command) = &mut command {
         command.release().context("starting the command")?;
     }
-    let ended = follow(request, &mut session, &mut show, every, over, &mut signals).await;
-    session.stop(&mut show);
+    let ended = follow(request, &mut session, &mut takers, every, over, &mut signals).await;
+    session.stop(&mut takers);
+    // The recording is whole whatever became of the rest.
+    let show = takers.finish_recording(&mut io::stderr())?;
     ended?;
     // The command first: if it never became its program there is nothing to show.
     let status = command.map(|command| wait(command, request)).transpose()?;
@@ -66,7 +68,7 @@ async fn run(request: &Request) -> anyhow::Result<ExitCode> {
 async fn follow(
     request: &Request,
     session: &mut Session,
-    show: &mut Show,
+    takers: &mut Takers,
     every: Duration,
     over: Option<oneshot::Receiver<()>>,
     signals: &mut Signals,
@@ -101,12 +103,12 @@ async fn follow(
             }
             () = &mut over => return Ok(()),
             () = sleep_until(deadline) => return Ok(()),
-            _ = show_tick.tick() => show.interval(monotonic_ns())?,
+            _ = show_tick.tick() => takers.show.interval(monotonic_ns())?,
             ready = bell.readable() => ready?.clear_ready(),
             _ = tick.tick() => {}
         }
-        session.drain(show);
-        show.flush()?;
+        session.drain(takers);
+        takers.after_drain(&mut io::stderr())?;
         log.flush();
     }
 }

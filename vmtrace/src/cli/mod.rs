@@ -1,11 +1,14 @@
 //! The command line: arguments and wiring, nothing else.
 
 mod demo;
+mod diff;
 pub mod doctor;
 pub mod generate;
 pub mod live;
 mod log;
 pub mod look;
+mod record;
+pub mod replay;
 pub mod show;
 pub mod trace;
 pub mod view;
@@ -29,6 +32,8 @@ Examples:
       The whole machine, for a program to read.
   sudo vmtrace -p 4242 -o run.vmt -d 1m && vmtrace report run.vmt
       Trace once, look many times, on any machine and without root.
+  vmtrace diff was.vmt is.vmt --fail-if 'p99(major) > 2ms' --fail-if 'count(cow) > +10%'
+      What changed between two runs, and a verdict that a build can fail on.
 
 Which kinds there are and how each is told: docs/kinds.md; the JSON: docs/output-schema.md.";
 
@@ -62,6 +67,12 @@ pub struct Cli {
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
+    /// Report on recordings, as a live trace would have.
+    Report(replay::Report),
+    /// Print one line for each fault of recordings.
+    Events(replay::Events),
+    /// Compare two recordings: what changed, and whether that is more than noise.
+    Diff(diff::Arguments),
     /// Show every region of a process's address space.
     Maps(look::Maps),
     /// Follow one address down the page tables, and say what touching it would do.
@@ -92,6 +103,9 @@ pub fn run() -> anyhow::Result<ExitCode> {
         }
     };
     let outcome = match cli.command {
+        Some(Command::Report(report)) => report.run(),
+        Some(Command::Events(events)) => events.run(),
+        Some(Command::Diff(diff)) => diff.run(),
         Some(Command::Maps(maps)) => maps.run(),
         Some(Command::Walk(walk)) => walk.run(),
         Some(Command::System(system)) => system.run(),

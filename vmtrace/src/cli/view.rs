@@ -36,7 +36,7 @@ pub struct Arguments {
     /// Only faults that took at least this long: 100us, 2ms
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     min_latency: Option<std::time::Duration>,
-    /// Count by process, thread, region, kind, file, node, cpu, cgroup or ip
+    /// Count by process, thread, region, kind, file, node, cpu, cgroup, ip or host
     #[arg(long, value_name = "KEY", value_parser = parse_by)]
     by: Option<By>,
     /// Show this many processes, regions and rows

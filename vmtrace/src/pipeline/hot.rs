@@ -181,7 +181,7 @@ impl<O: Observer> Pipeline<O> {
                 let node = self.options.cpu_nodes.get(usize::from(fault.cpu)).copied();
                 (Key { process: all, value: node.unwrap_or(0).into() }, Label::Cpu)
             }
-            By::Cpu | By::Process | By::Region | By::Kind | By::File => {
+            By::Cpu | By::Process | By::Region | By::Kind | By::File | By::Host => {
                 (Key { process: all, value: fault.cpu.into() }, Label::Cpu)
             }
         }

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::fmt;
 use std::fs;
+use std::io;
 
 use anyhow::{Context as _, anyhow, bail};
 use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
@@ -119,31 +120,33 @@ impl<'a> Attacher<'a> {
         match program.hook {
             Hook::RawTracepoint => {
                 let p: &mut RawTracePoint = loaded.try_into()?;
-                ready(p.load())?;
+                ready(|| p.load())?;
                 let id = p.attach(place)?;
                 links.push(Box::new(p.take_link(id)?));
             }
             Hook::Tracepoint(category) => {
                 let p: &mut TracePoint = loaded.try_into()?;
-                ready(p.load())?;
+                ready(|| p.load())?;
                 let id = p.attach(category, place)?;
                 links.push(Box::new(p.take_link(id)?));
             }
             Hook::Fentry => {
                 let p: &mut FEntry = loaded.try_into()?;
-                ready(p.load(place, btf.context("the kernel shows no BTF")?))?;
+                let btf = btf.context("the kernel shows no BTF")?;
+                ready(|| p.load(place, btf))?;
                 let id = p.attach()?;
                 links.push(Box::new(p.take_link(id)?));
             }
             Hook::Fexit => {
                 let p: &mut FExit = loaded.try_into()?;
-                ready(p.load(place, btf.context("the kernel shows no BTF")?))?;
+                let btf = btf.context("the kernel shows no BTF")?;
+                ready(|| p.load(place, btf))?;
                 let id = p.attach()?;
                 links.push(Box::new(p.take_link(id)?));
             }
             Hook::Kprobe | Hook::Kretprobe => {
                 let p: &mut KProbe = loaded.try_into()?;
-                ready(p.load())?;
+                ready(|| p.load())?;
                 return attach_kprobe(p, place, links);
             }
             Hook::MinorEvent => self.attach_event(program, SoftwareEvent::PageFaultsMin, links)?,
@@ -161,7 +164,7 @@ impl<'a> Attacher<'a> {
     ) -> anyhow::Result<()> {
         let loaded = self.ebpf.program_mut(program.name).context("no such program")?;
         let p: &mut PerfEvent = loaded.try_into()?;
-        ready(p.load())?;
+        ready(|| p.load())?;
         for &cpu in self.cpus {
             let id = p.attach(
                 PerfEventConfig::Software(event),
@@ -175,12 +178,19 @@ impl<'a> Attacher<'a> {
     }
 }
 
-/// A program that is loaded already is as good as one just loaded.
-fn ready(loaded: Result<(), ProgramError>) -> Result<(), ProgramError> {
-    match loaded {
-        Err(ProgramError::AlreadyLoaded) => Ok(()),
-        other => other,
+/// Loads a program. One that is loaded already is as good as one just loaded,
+/// and the verifier gives up when a signal comes: then it is asked again.
+fn ready(mut load: impl FnMut() -> Result<(), ProgramError>) -> Result<(), ProgramError> {
+    const TRIES: u32 = 10;
+    for _ in 1..TRIES {
+        match load() {
+            Err(ProgramError::AlreadyLoaded) => return Ok(()),
+            Err(ProgramError::LoadError { io_error, .. })
+                if io_error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
     }
+    load()
 }
 
 /// Attaches by name, or by the name that the compiler gave its only copy.

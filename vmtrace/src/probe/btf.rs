@@ -89,7 +89,7 @@ impl<'a> Btf<'a> {
                 // Where a name is defined twice the first is the kernel's own.
                 btf.structs.entry(name).or_insert(u32::try_from(btf.places.len()).unwrap_or(0));
             }
-            btf.places.push(u32::try_from(place).map_err(|_| BtfError::Truncated)?);
+            btf.places.push(u32::try_from(place).or(Err(BtfError::Truncated))?);
             place += 12 + tail(kind, len as usize)?;
         }
         Ok(btf)
@@ -187,7 +187,7 @@ fn tail(kind: u32, len: usize) -> Result<usize, BtfError> {
 
 fn word(data: &[u8], at: usize) -> Result<u32, BtfError> {
     let bytes = data.get(at..at + 4).ok_or(BtfError::Truncated)?;
-    Ok(u32::from_le_bytes(bytes.try_into().map_err(|_| BtfError::Truncated)?))
+    Ok(u32::from_le_bytes(bytes.try_into().or(Err(BtfError::Truncated))?))
 }
 
 #[cfg(test)]

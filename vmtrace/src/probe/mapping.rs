@@ -140,11 +140,21 @@ impl Mappings {
                     take(&encode(&Rare::Region(Box::new(region))));
                 }
             }
-            Rare::Exit(totals) if totals.header.pid == totals.header.tid => {
+            Rare::Exit(totals) => {
                 take(record);
-                self.beginning.remove(&totals.header.pid);
+                if totals.header.pid == totals.header.tid {
+                    self.beginning.remove(&totals.header.pid);
+                }
             }
-            _ => take(record),
+            Rare::Totals(_)
+            | Rare::Rename(_)
+            | Rare::Tlb(_)
+            | Rare::Victim(_)
+            | Rare::Oom(_)
+            | Rare::Spill(_)
+            | Rare::Cgroup(_)
+            | Rare::Counters(_)
+            | Rare::Doorbell(_) => take(record),
         }
     }
 

@@ -55,7 +55,7 @@ impl Layout {
 /// One ring as far as it was read.
 #[derive(Debug)]
 struct Ring {
-    first: usize,
+    first: u64,
     slots: u64,
     /// What the program has been told is read.
     tail: u64,
@@ -70,7 +70,7 @@ struct Ring {
 pub struct Rings {
     slots: Slots,
     cursors: Cursors,
-    rings: Vec<Ring>,
+    all: Vec<Ring>,
 }
 
 impl Rings {
@@ -80,35 +80,35 @@ impl Rings {
         slots: BorrowedFd<'_>,
         cursors: BorrowedFd<'_>,
     ) -> anyhow::Result<Self> {
-        let rings = (0..layout.rings())
+        let all = (0..layout.rings())
             .map(|index| {
                 let (first, slots) = layout.ring(index);
-                Ring { first: first as usize, slots: u64::from(slots), tail: 0, read: 0, head: 0 }
+                Ring { first: u64::from(first), slots: u64::from(slots), tail: 0, read: 0, head: 0 }
             })
             .collect();
         Ok(Self {
             slots: Slots::map(slots, layout.slots() as usize).context("mapping the fault rings")?,
             cursors: Cursors::map(cursors, layout.rings() as usize)
                 .context("mapping the fault rings' positions")?,
-            rings,
+            all,
         })
     }
 
     /// Looks how far each ring has been written: what the following calls of
     /// [`until`](Self::until) hand on.
     pub fn look(&mut self) {
-        for (index, ring) in self.rings.iter_mut().enumerate() {
+        for (index, ring) in self.all.iter_mut().enumerate() {
             ring.head = self.cursors.head(index);
         }
     }
 
     /// Hands on the faults that ended before `time`, ring by ring.
     pub fn until(&mut self, time: u64, mut take: impl FnMut(&[Fault])) {
-        for ring in &mut self.rings {
+        for ring in &mut self.all {
             while ring.read < ring.head {
                 let at = ring.read % ring.slots;
                 let len = (ring.head - ring.read).min(ring.slots - at);
-                let faults = self.slots.faults(ring.first + at as usize, len as usize);
+                let faults = self.slots.faults(ring.first + at, len);
                 let whole = faults.last().is_some_and(|last| last.time < time);
                 let ready =
                     if whole { faults.len() } else { faults.partition_point(|f| f.time < time) };
@@ -125,7 +125,7 @@ impl Rings {
 
     /// Gives what was handed on back to the programs.
     pub fn release(&mut self) {
-        for (index, ring) in self.rings.iter_mut().enumerate() {
+        for (index, ring) in self.all.iter_mut().enumerate() {
             if ring.tail != ring.read {
                 self.cursors.set_tail(index, ring.read);
                 ring.tail = ring.read;
@@ -135,7 +135,7 @@ impl Rings {
 
     /// How many faults found their ring full so far.
     pub fn full(&self) -> u64 {
-        (0..self.rings.len()).map(|index| self.cursors.full(index)).sum()
+        (0..self.all.len()).map(|index| self.cursors.full(index)).sum()
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 
 use anyhow::{Context as _, bail};
-use aya::maps::{MapData, PerCpuArray, RingBuf};
+use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use vmtrace_common::config::{Config, Offsets};
 use vmtrace_common::counters::Counters;
@@ -31,6 +31,7 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrac
 
 /// What a session is asked for.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 pub struct Options {
     /// Whom to trace.
     pub target: Target,
@@ -132,9 +133,9 @@ impl Session {
 
     fn around(mut ebpf: Ebpf, layout: Layout, options: &Options) -> anyhow::Result<Self> {
         let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("map {name}"));
-        let data = |map: aya::maps::Map| match map {
-            aya::maps::Map::Array(data) => Ok(data),
-            other => bail!("an array was expected, not {other:?}"),
+        let data = |map: Map| {
+            let Map::Array(data) = map else { bail!("an array was expected, not {map:?}") };
+            Ok(data)
         };
         let (slots, cursors, spills) =
             (data(map("RINGS")?)?, data(map("CURSORS")?)?, data(map("SPILLS")?)?);
@@ -411,6 +412,7 @@ fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32)
         started_wall_ns: clock::wall_ns(),
         started_ns: clock::monotonic_ns(),
         cpu_nodes: (0..cpus).map(node_of).collect(),
+        hosts: Vec::new(),
     }
 }
 

@@ -52,7 +52,7 @@ impl Spills {
 
     /// Hands on what was spilled since the last call.
     pub fn collect(&mut self, mut take: impl FnMut(&Spill)) {
-        for slot in 0..self.tables.len() {
+        for slot in 0..self.tables.slots() {
             let count = self.tables.count(slot);
             if count == 0 {
                 continue;

@@ -1,7 +1,5 @@
 //! What can be attached here, tried out: for `vmtrace doctor`.
 
-use anyhow::Context as _;
-
 use super::backend::{Attacher, Attempt, Backend};
 use super::programs::{self, Program};
 use super::session::{self, Options};
@@ -23,16 +21,16 @@ pub struct Tried {
 pub fn attempt(backend: Backend) -> anyhow::Result<Tried> {
     // An empty list of processes: the programs turn everybody away.
     let options = Options { ring_size: 4096, ..Options::new(Target::Pids(Vec::new())) };
-    let mut loaded = session::load_for(&options)?;
+    let mut object = session::load_for(&options)?;
     let kernel = aya::Btf::from_sys_fs().ok();
-    let mut attacher = Attacher::new(&mut loaded.ebpf, kernel.as_ref(), &loaded.online);
-    let lists: [&'static [Program]; 4] =
+    let mut attacher = Attacher::new(&mut object.ebpf, kernel.as_ref(), &object.online);
+    let stages: [&'static [Program]; 4] =
         [backend.programs(), programs::BESIDE, programs::LIFECYCLE, programs::STARTS];
     let mut links = Vec::new();
     let mut why = None;
-    for list in lists {
-        match attacher.attach_all(list).with_context(|| backend.to_string()) {
-            Ok(attached) => links.extend(attached),
+    for programs in stages {
+        match attacher.attach_all(programs) {
+            Ok(these) => links.extend(these),
             Err(error) => {
                 why = Some(format!("{error:#}"));
                 break;

@@ -83,6 +83,10 @@ fn check_pid(pid: u32) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Keeps an entry that is there already: that thread was born under the
+/// programs' eyes.
+const BPF_NOEXIST: u64 = 1;
+
 /// The maps that say who is traced.
 pub struct Table {
     threads: HashMap<MapData, u32, Wire<Thread>>,
@@ -159,8 +163,6 @@ impl Table {
 
     fn adopt_thread(&mut self, pid: u32, tid: u32, tasks: &mut Vec<Task>) -> anyhow::Result<()> {
         let thread = Thread { pid, ..Thread::default() };
-        // One that is there already was born under the programs' eyes.
-        const BPF_NOEXIST: u64 = 1;
         match self.threads.insert(tid, Wire(thread), BPF_NOEXIST) {
             Ok(()) => {}
             Err(aya::maps::MapError::SyscallError(e))

@@ -26,6 +26,10 @@ const MOST_PROCESSES: usize = 16_384;
 /// Rows that are kept apart; a process's further regions share one row.
 const MOST_ROWS: usize = 1 << 20;
 
+/// Mappings that children may have from their parents, were each as large as
+/// the one in question: a hostile recording must not multiply them.
+const MOST_INHERITED: usize = 6 << 20;
+
 /// Gaps in the address space of malloc's arenas: one starts here, a thread's
 /// stack does not.
 const ARENA: u64 = 64 << 20;
@@ -131,6 +135,10 @@ impl World {
 
     fn inherit(&mut self, child: u32, parent: u32) {
         let Some(&parent) = self.pids.get(&parent) else { return };
+        let mappings = self.processes[parent as usize].space.len();
+        if mappings.saturating_mul(self.pids.len()) > MOST_INHERITED {
+            return;
+        }
         let mut space = self.processes[parent as usize].space.clone();
         let inherited: Vec<_> = space.iter().map(|(start, mapping)| (start, *mapping)).collect();
         for (start, mapping) in inherited {

@@ -112,6 +112,16 @@ impl Space {
         self.mappings.iter().map(|(&start, mapping)| (start, mapping))
     }
 
+    /// How many mappings there are.
+    pub fn len(&self) -> usize {
+        self.mappings.len()
+    }
+
+    /// Whether nothing is mapped.
+    pub fn is_empty(&self) -> bool {
+        self.mappings.is_empty()
+    }
+
     /// Forgets everything.
     pub fn clear(&mut self) {
         self.mappings = BTreeMap::new();

@@ -179,6 +179,9 @@ pub struct ProcessSummary {
     pub pid: u32,
     /// The process that made it; 0 where that is not known.
     pub parent: u32,
+    /// Its host, where several recordings are reported on together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// Its name, the last it had.
     pub comm: String,
     /// Its account.
@@ -247,6 +250,9 @@ pub struct ByRow {
     pub name: String,
     /// The process it belongs to, where it belongs to one.
     pub pid: Option<u32>,
+    /// That process's host, where several recordings are reported on together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
     /// The key's number: thread, CPU, node, cgroup or instruction.
     pub value: Option<u64>,
     /// All its faults.

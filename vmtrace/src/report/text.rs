@@ -149,7 +149,8 @@ pub(super) fn per_second(number: u64, duration_ns: u64) -> Option<u64> {
 
 /// A process in words.
 pub(super) fn process_name(process: &ProcessSummary) -> String {
-    format!("{} ({})", process.comm, process.pid)
+    let host = process.host.as_ref().map_or_else(String::new, |host| format!("{host}: "));
+    format!("{host}{} ({})", process.comm, process.pid)
 }
 
 #[cfg(test)]

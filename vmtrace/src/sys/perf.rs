@@ -95,10 +95,10 @@ impl Changes {
                 FLAG_FD_CLOEXEC,
             )
         };
-        let fd = i32::try_from(fd).map_err(|_| io::Error::last_os_error())?;
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
+        let fd = match i32::try_from(fd) {
+            Ok(fd) if fd >= 0 => fd,
+            _ => return Err(io::Error::last_os_error()),
+        };
         // SAFETY: a new descriptor that nobody else has.
         let event = unsafe { OwnedFd::from_raw_fd(fd) };
         // SAFETY: a new mapping of a descriptor that is open.

@@ -76,7 +76,10 @@ impl Slots {
     ///
     /// The caller has read, from the ring's cursor, that the program wrote them,
     /// and has not yet told it that they are read: until then it leaves them alone.
-    pub fn faults(&self, first: usize, len: usize) -> &[Fault] {
+    pub fn faults(&self, first: u64, len: u64) -> &[Fault] {
+        let (Ok(first), Ok(len)) = (usize::try_from(first), usize::try_from(len)) else {
+            return &[];
+        };
         if len == 0 {
             return &[];
         }
@@ -128,7 +131,7 @@ impl Spills {
     }
 
     /// How many slots there are.
-    pub fn len(&self) -> usize {
+    pub fn slots(&self) -> usize {
         self.0.len
     }
 

@@ -30,11 +30,13 @@ pub enum By {
     Cgroup,
     /// Instructions.
     Ip,
+    /// Hosts, where several recordings are reported on together.
+    Host,
 }
 
 impl By {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Process,
         Self::Thread,
         Self::Region,
@@ -44,6 +46,7 @@ impl By {
         Self::Cpu,
         Self::Cgroup,
         Self::Ip,
+        Self::Host,
     ];
 
     /// Its name on the command line and in JSON.
@@ -58,6 +61,7 @@ impl By {
             Self::Cpu => "cpu",
             Self::Cgroup => "cgroup",
             Self::Ip => "ip",
+            Self::Host => "host",
         }
     }
 

@@ -251,15 +251,20 @@ impl Distribution {
     /// The latency that `permille` of a thousand do not exceed; `None` where
     /// nothing was timed or the latencies were folded with others'.
     pub fn percentile(&self, permille: u64) -> Option<u64> {
+        let rank = u128::from(self.count) * u128::from(permille);
+        self.ranked(u64::try_from(rank.div_ceil(1000)).unwrap_or(u64::MAX))
+    }
+
+    /// The latency that `rank` of all do not exceed, as
+    /// [`percentile`](Self::percentile) tells it.
+    pub fn ranked(&self, rank: u64) -> Option<u64> {
         if self.count == 0 || self.partial {
             return None;
         }
-        let rank = u128::from(self.count) * u128::from(permille);
-        let rank = u64::try_from(rank.div_ceil(1000)).unwrap_or(u64::MAX).max(1);
         let mut below = 0;
         for (index, count) in self.counts.iter().enumerate() {
             below += count;
-            if below >= rank {
+            if below >= rank.max(1) {
                 return Some(middle(index).min(self.max));
             }
         }

@@ -6,11 +6,11 @@ mod support;
 mod truth;
 
 use std::process::{Command, ExitCode};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::kernel::{self, Slot};
 use crate::say::{note, say};
@@ -28,6 +28,7 @@ pub(crate) const NEEDED: [(&str, &str); 4] = [
 ];
 
 #[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
 pub(crate) struct Options {
     /// Only the tests of real eBPF programs, on this machine's kernel.
     #[arg(long)]
@@ -182,7 +183,7 @@ fn guests(slots: &[&Slot], options: &Options) -> Result<Vec<Row>> {
             });
         }
     });
-    let mut rows = rows.into_inner().map_err(|_| anyhow!("a guest's thread died"))?;
+    let mut rows = rows.into_inner().unwrap_or_else(PoisonError::into_inner);
     rows.sort_by_key(|(index, _)| *index);
     Ok(rows.into_iter().map(|(_, row)| row).collect())
 }

@@ -10,6 +10,7 @@ use super::{
 use crate::fault::{Class, Kind};
 use crate::pipeline::{Observer, Pipeline, Story};
 use crate::preface::Preface;
+use crate::recording;
 use crate::region::names::permissions;
 use crate::region::{NameId, Row};
 use crate::report::reasons;
@@ -126,12 +127,13 @@ struct Builder<'a, O> {
     /// Files with an executable row, by process.
     objects: HashSet<(u32, NameId)>,
     limits: Limits,
+    preface: &'a Preface,
 }
 
 impl Summary {
     /// Adds up what a pipeline counted.
     pub fn of<O: Observer>(pipeline: &Pipeline<O>, preface: &Preface, limits: Limits) -> Self {
-        let builder = Builder::new(pipeline, limits);
+        let builder = Builder::new(pipeline, preface, limits);
         let (sums, mut processes, processes_total) = builder.processes();
         processes
             .sort_by_key(|process| (std::cmp::Reverse(process.classes.total_ns()), process.pid));
@@ -139,16 +141,17 @@ impl Summary {
         let mut account = Account::default();
         builder.accounts.iter().for_each(|of_one| account.add(of_one));
         let stream = pipeline.stream();
+        let degradations = preface.degradations.iter();
         Self {
             schema: SCHEMA,
-            backend: preface.backend.clone(),
-            kernel: preface.kernel.clone(),
+            backend: escape::text(&preface.backend).into_owned(),
+            kernel: escape::text(&preface.kernel).into_owned(),
             host: escape::text(&preface.host).into_owned(),
             target: escape::text(&preface.target).into_owned(),
             command_line: preface.command_line.clone(),
             started_ns: preface.started_wall_ns,
             duration_ns: stream.last_time.saturating_sub(preface.started_ns),
-            degradations: preface.degradations.clone(),
+            degradations: degradations.map(|text| escape::text(text).into_owned()).collect(),
             latencies_folded: pipeline.tally().cells().was_folded(),
             filters: reasons::filters(pipeline.options()),
             accounting: reasons::session(pipeline, &account, &classes, &preface.backend),
@@ -158,14 +161,14 @@ impl Summary {
             processes,
             processes_total,
             tlb: tlb(&account),
-            oom: pipeline.stories().iter().map(|story| kill(story, preface)).collect(),
+            oom: pipeline.stories().iter().map(|story| kill(story, preface, &builder)).collect(),
             classes,
         }
     }
 }
 
 impl<'a, O: Observer> Builder<'a, O> {
-    fn new(pipeline: &'a Pipeline<O>, limits: Limits) -> Self {
+    fn new(pipeline: &'a Pipeline<O>, preface: &'a Preface, limits: Limits) -> Self {
         let world = pipeline.world();
         let all = world.rows().iter().zip(0_u32..);
         let objects = all.clone().filter(|(row, _)| is_code(row));
@@ -176,7 +179,18 @@ impl<'a, O: Observer> Builder<'a, O> {
             .collect();
         rows.sort_by_key(|&index| world.rows()[index as usize].process);
         let accounts = pipeline.accounts().by_process(world.processes().len());
-        Self { pipeline, accounts, rows, objects, limits }
+        Self { pipeline, accounts, rows, objects, limits, preface }
+    }
+
+    /// A process's or thread's id on its host.
+    const fn id(&self, id: u32) -> u32 {
+        if self.preface.hosts.is_empty() { id } else { recording::pid_of(id) }
+    }
+
+    /// The host of a process, where there are several.
+    fn host(&self, id: u32) -> Option<String> {
+        let host = self.preface.hosts.get(recording::host_of(id))?;
+        Some(escape::text(host).into_owned())
     }
 
     fn cells(&self, row: u32) -> impl Iterator<Item = &'a Cell> {
@@ -244,8 +258,9 @@ impl<'a, O: Observer> Builder<'a, O> {
         let histogram = sums.all().latencies.octaves();
         let histogram = histogram.into_iter();
         ProcessSummary {
-            pid: process.pid,
-            parent: process.parent,
+            pid: self.id(process.pid),
+            parent: self.id(process.parent),
+            host: self.host(process.pid),
             comm: world.text(process.comm).to_owned(),
             accounting: reasons::process(self.pipeline.options(), &account, &classes),
             kinds: sums.kinds(),
@@ -291,14 +306,20 @@ impl<'a, O: Observer> Builder<'a, O> {
             By::Process => self.grouped(|row, _| {
                 let process = &self.pipeline.world().processes()[row.process as usize];
                 let name = self.pipeline.world().text(process.comm).to_owned();
-                Named { name, pid: Some(process.pid), value: None }
+                let pid = Some(self.id(process.pid));
+                Named { name, pid, host: self.host(process.pid), value: None }
+            }),
+            By::Host => self.grouped(|row, _| {
+                let pid = self.pipeline.world().processes()[row.process as usize].pid;
+                let host = self.host(pid).unwrap_or_else(|| self.preface.host.clone());
+                Named { name: host, ..Named::default() }
             }),
             By::File => self.grouped(|row, _| {
                 let name = self.pipeline.world().text(row.name).to_owned();
-                Named { name, pid: None, value: None }
+                Named { name, ..Named::default() }
             }),
             By::Kind => {
-                self.grouped(|_, kind| Named { name: kind.to_string(), pid: None, value: None })
+                self.grouped(|_, kind| Named { name: kind.to_string(), ..Named::default() })
             }
             By::Thread | By::Node | By::Cpu | By::Cgroup | By::Ip => self.keyed(),
         };
@@ -330,10 +351,16 @@ impl<'a, O: Observer> Builder<'a, O> {
         let named = |entry: &crate::tally::keyed::Entry| {
             let process = self.pipeline.world().processes().get(entry.key.process as usize);
             let told = entry.key.value < Key::SPILLED - 1;
+            let thread = self.pipeline.options().by == By::Thread;
+            let value = match u32::try_from(entry.key.value) {
+                Ok(tid) if thread => self.id(tid).into(),
+                _ => entry.key.value,
+            };
             Named {
                 name: entry.label.to_string(),
-                pid: process.map(|process| process.pid),
-                value: told.then_some(entry.key.value),
+                pid: process.map(|process| self.id(process.pid)),
+                host: process.and_then(|process| self.host(process.pid)),
+                value: told.then_some(value),
             }
         };
         let entries = keyed.entries().iter();
@@ -341,17 +368,18 @@ impl<'a, O: Observer> Builder<'a, O> {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 struct Named {
     name: String,
     pid: Option<u32>,
+    host: Option<String>,
     value: Option<u64>,
 }
 
 impl Named {
     fn row(self, sums: &Sums) -> ByRow {
-        let Self { name, pid, value } = self;
-        ByRow { name, pid, value, faults: sums.all().stats(), classes: sums.classes() }
+        let Self { name, pid, host, value } = self;
+        ByRow { name, pid, host, value, faults: sums.all().stats(), classes: sums.classes() }
     }
 }
 
@@ -376,12 +404,12 @@ fn tlb(account: &Account) -> Tlb {
     }
 }
 
-fn kill(story: &Story, preface: &Preface) -> OomKill {
+fn kill<O: Observer>(story: &Story, preface: &Preface, builder: &Builder<'_, O>) -> OomKill {
     let memory = story.memory;
     OomKill {
         at_ns: story.time.saturating_sub(preface.started_ns),
         victim: OomVictim {
-            pid: story.victim,
+            pid: builder.id(story.victim),
             comm: story.victim_comm.clone(),
             uid: memory.and_then(|memory| memory.uid),
             score_adj: memory.and_then(|memory| memory.score_adj),
@@ -392,7 +420,7 @@ fn kill(story: &Story, preface: &Preface) -> OomKill {
             page_tables_kb: memory.and_then(|memory| memory.page_tables),
         },
         trigger: story.cause.as_ref().map(|cause| OomTrigger {
-            pid: cause.trigger,
+            pid: builder.id(cause.trigger),
             comm: cause.trigger_comm.clone(),
             constraint: cause.constraint,
             memcg: cause.memcg,

@@ -1,0 +1,162 @@
+//! Recordings of real traces: the same report from the file as from the trace,
+//! and a file that reads whatever becomes of the tracer and the disk. They need
+//! root; without it they say so and pass.
+
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "what a test needs")]
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use vmtrace::synthetic::Numbers;
+
+fn program() -> PathBuf {
+    let named = std::env::var_os("VMTRACE");
+    named.map_or_else(|| env!("CARGO_BIN_EXE_vmtrace").into(), PathBuf::from)
+}
+
+fn vmtrace(words: &[&str]) -> Output {
+    Command::new(program()).args(words).stdin(Stdio::null()).output().unwrap()
+}
+
+/// Whether tracing works here; says why not.
+fn can_trace() -> bool {
+    let output = vmtrace(&["--format", "json", "--", "true"]);
+    if !output.status.success() {
+        println!("skipped: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    output.status.success()
+}
+
+/// A folder that is gone at the end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("vmtrace-{name}-{}", std::process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> String {
+        self.0.join(name).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn scenarios() -> Vec<String> {
+    let output = vmtrace(&["demo", "--list"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let first = text.lines().filter(|line| !line.starts_with(' ') && !line.is_empty());
+    first.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_report_is_the_live_one_for_every_scenario() {
+    if !can_trace() {
+        return;
+    }
+    let folder = Folder::new("equal");
+    let program = program();
+    let scenarios = scenarios();
+    assert!(scenarios.len() > 10, "{scenarios:?}");
+    for scenario in scenarios {
+        let file = folder.file(&format!("{scenario}.vmt"));
+        let command = [program.to_str().unwrap(), "demo", &scenario];
+        let mut words = vec!["-o", &file, "--format", "json", "--by", "thread", "--"];
+        words.extend(command);
+        let live = vmtrace(&words);
+        let report = vmtrace(&["report", &file, "--format", "json", "--by", "thread"]);
+        let said = String::from_utf8_lossy(&live.stderr);
+        assert!(report.status.success(), "{scenario}: {said}");
+        assert!(report.stdout.starts_with(b"{"), "{scenario}: {said}");
+        // Before it stands what the scenario itself printed.
+        assert!(live.stdout.ends_with(&report.stdout), "{scenario} differs");
+    }
+}
+
+/// How many faults a report counts, and what was said beside it; `None` where
+/// nothing could be read.
+fn reported(file: &str) -> (Option<u64>, String) {
+    let output = vmtrace(&["report", file, "--format", "json"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let code = output.status.code();
+    if code == Some(2) {
+        return (None, said);
+    }
+    assert_eq!(code, Some(0), "{said}");
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    (json["accounting"]["received"].as_u64(), said)
+}
+
+const BUSY: &str = "while :; do ls /usr/bin > /dev/null; done";
+
+#[test]
+fn a_killed_tracer_leaves_a_recording() {
+    if !can_trace() {
+        return;
+    }
+    let folder = Folder::new("killed");
+    let mut numbers = Numbers::new(31);
+    let mut with_faults = 0;
+    for round in 0..50 {
+        let file = folder.file(&format!("{round}.vmt"));
+        let mut tracer = Command::new(program());
+        tracer.args(["-o", &file, "--format", "json", "--", "sh", "-c", BUSY]);
+        tracer.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        // A group of its own, so that the command can be ended after it.
+        let mut tracer = tracer.process_group(0).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(300 + numbers.below(1200)));
+        tracer.kill().unwrap();
+        tracer.wait().unwrap();
+        let group = format!("-{}", tracer.id());
+        Command::new("kill").args(["-9", "--", &group]).stderr(Stdio::null()).status().unwrap();
+        let (faults, said) = reported(&file);
+        match faults {
+            Some(faults) => {
+                assert!(said.contains("it has no end") && said.contains("faults in"), "{said}");
+                with_faults += u32::from(faults > 0);
+            }
+            None => assert!(said.contains("reading "), "{said}"),
+        }
+        fs::remove_file(&file).unwrap();
+    }
+    println!("{with_faults} of 50 held faults");
+    assert!(with_faults >= 5, "only {with_faults} of 50 held faults");
+}
+
+fn mounted(at: &Path) -> bool {
+    let words = ["-t", "tmpfs", "-o", "size=256k", "tmpfs"];
+    Command::new("mount").args(words).arg(at).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_full_disk_ends_the_recording_and_not_the_trace() {
+    if !can_trace() {
+        return;
+    }
+    let folder = Folder::new("full");
+    if !mounted(&folder.0) {
+        println!("skipped: no file system can be mounted");
+        return;
+    }
+    let file = folder.file("full.vmt");
+    let script = "i=0; while [ $i -lt 200 ]; do ls /usr/bin > /dev/null; i=$((i+1)); done";
+    let live = vmtrace(&["-o", &file, "--format", "json", "--", "sh", "-c", script]);
+    let said = String::from_utf8_lossy(&live.stderr).into_owned();
+    let (faults, read) = reported(&file);
+    let json: serde_json::Value = serde_json::from_slice(&live.stdout).unwrap();
+    let unmounted = Command::new("umount").arg(&folder.0).status().unwrap();
+    assert!(unmounted.success());
+    let traced = json["accounting"]["received"].as_u64().unwrap();
+    assert!(said.contains("No space left on device"), "{said}");
+    assert!(faults.is_some_and(|faults| faults > 0 && faults < traced), "{faults:?} of {traced}");
+    assert!(read.contains("it has no end"), "{read}");
+}
