@@ -149,7 +149,9 @@ fn check(
             row.declared = place.bounds(|one| one.kind == row.kind && visible(one, means));
         }
         let cells = settle(&rows, means);
-        cells.iter().for_each(|&cell| matrix.add(cell));
+        for &cell in &cells {
+            matrix.add(cell);
+        }
         let bad: Vec<_> = cells.iter().filter(|cell| !cell.allowed).collect();
         if !bad.is_empty() {
             let kinds: Vec<_> = bad.iter().filter_map(|cell| cell.reported).collect();

@@ -129,10 +129,12 @@ pub const RULES: &[Rule] = rules! {
     NumaHint: NUMA_HINT;
     Thp: HUGE ANON WRITE;
     ThpZero: HUGE ANON;
+    // Where `hugetlb_wp` is inlined (6.1), the processor says what it would.
+    Hugetlb: HUGETLB, not PRESENT;
+    CowHugetlb: HUGETLB PRESENT WRITE, not SHARED;
     Spurious: ACCESS_ONLY;
 
     // Minor, by the region.
-    Hugetlb: HUGETLB, not PRESENT;
     FileMkwrite: FILE SHARED WRITE;
     Device: DEVICE, not PRESENT;
     Spurious: PRESENT;

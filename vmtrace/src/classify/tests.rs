@@ -129,6 +129,10 @@ fn copy_on_write_by_mark() {
     assert_eq!(marked(PRIVATE_SHMEM, READ, 0), Kind::Shmem);
     assert_eq!(marked(ANON, PRESENT_WRITE, mark::HUGE_WRITE_PROTECT), Kind::CowThp);
     assert_eq!(marked(HUGETLB, PRESENT_WRITE, mark::HUGETLB_WRITE_PROTECT), Kind::CowHugetlb);
+    // 6.1 inlines hugetlb_wp: no mark of its own, and access bits on the way.
+    assert_eq!(marked(HUGETLB, PRESENT_WRITE, 0), Kind::CowHugetlb);
+    assert_eq!(marked(HUGETLB, PRESENT_WRITE, mark::ACCESS_ONLY), Kind::CowHugetlb);
+    assert_eq!(marked(HUGETLB, WRITE, mark::ACCESS_ONLY), Kind::Hugetlb);
     assert_eq!(marked(SHARED_HUGETLB, PRESENT_WRITE, mark::HUGETLB_WRITE_PROTECT), Kind::Hugetlb);
     let via = Fault::via(origin::GUP, end::RETURN);
     let marks = mark::WRITE_PROTECT | mark::COPIED;

@@ -61,7 +61,7 @@ pub const TOLD: &[Told] = told! {
     CowZero: "`do_wp_page`, and the frame before was the zero page", "not told: a page was allocated", [CowCopy CowThp];
     CowFile: "private file region, write, page not present", "private file region, write, page not present, and a page was allocated", [];
     CowThp: "`do_huge_pmd_wp_page`", "private region, page present, write, and a huge page was allocated; a huge page that is split for the copy is `cow-copy`", [CowCopy CowReuse];
-    CowHugetlb: "`hugetlb_wp` on a present page of a private mapping", "private hugetlbfs region, page present, write", [];
+    CowHugetlb: "private hugetlbfs region, page present, write", "private hugetlbfs region, page present, write", [];
     CowUnshare: "`FAULT_FLAG_UNSHARE` and a write-protect path", "not seen: pins take no exception", [];
     Unmapped: "SIGSEGV with `SEGV_MAPERR`", "the same", [];
     Null: "`unmapped` below 64 KiB", "the same", [];

@@ -31,7 +31,7 @@ pub(super) fn page(kernels: &[Kernel<'_>]) -> Option<String> {
     for backend in &backends {
         let prefix = format!("truth {backend} ");
         let cells = under(&told, &prefix);
-        page += &format!("\n## `{backend}`\n\n");
+        page += &["\n## `", backend, "`\n\n"].concat();
         page += &table("declared → reported", &told, &cells, &prefix, cell);
     }
     Some(page)
