@@ -110,8 +110,8 @@ fn a_spill_without_a_region_is_not_placed_by_one_of_its_addresses() {
 fn a_spill_without_a_region_lies_where_one_region_holds_its_whole_window() {
     let mut pipeline = begun();
     let start = 4 * SPILL_WINDOW;
-    let heap = region(7, start, start + 3 * SPILL_WINDOW, "/dev/shm/x");
-    send(&mut pipeline, &heap);
+    let shared = region(7, start, start + 3 * SPILL_WINDOW, ANON, "/dev/shm/x");
+    send(&mut pipeline, &Rare::Region(Box::new(shared)));
     let via = Fault::via(origin::USER, end::EVENT);
     for (address, count) in [(start + SPILL_WINDOW, 3), (start + 3 * SPILL_WINDOW, 2)] {
         let event = Fault { via, region: 0, nature: 0, address, ..write_at(0) };
