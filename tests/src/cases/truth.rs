@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
@@ -44,6 +45,10 @@ struct Line {
 fn matrix() -> Result<Verdict> {
     if !sys::is_root() {
         return Ok(Verdict::Skipped("most scenarios need root".into()));
+    }
+    if sys::is_guest() && !crate::LONG.load(Ordering::Relaxed) {
+        let why = "takes many minutes on an emulated processor: cargo xtask test --long runs it";
+        return Ok(Verdict::Skipped(why.into()));
     }
     let mut wrong = Vec::new();
     for backend in tool::backends()? {

@@ -47,6 +47,11 @@ pub(crate) fn is_root() -> bool {
     unsafe { libc::geteuid() == 0 }
 }
 
+/// Whether this is one of `cargo xtask vm`'s machines.
+pub(crate) fn is_guest() -> bool {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").is_ok_and(|name| name.trim() == "guest")
+}
+
 /// No address-space randomisation for what we start from here on: programs
 /// then take the same number of faults each time.
 pub(crate) fn fixed_addresses() -> Result<()> {
