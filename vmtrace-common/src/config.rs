@@ -18,13 +18,21 @@ pub mod lane {
     pub const FIXUP: u32 = 2;
     /// The MAJ event.
     pub const MAJOR: u32 = 3;
+    /// A user-mode fault's start that finds the one before unfinished.
+    pub const START_USER: u32 = 4;
+    /// The same in kernel mode.
+    pub const START_KERNEL: u32 = 5;
+    /// The same for `get_user_pages`.
+    pub const START_GUP: u32 = 6;
+    /// A thread's exit that finds its last fault unfinished.
+    pub const EXIT: u32 = 7;
     /// How many there are.
-    pub const COUNT: u32 = 4;
+    pub const COUNT: u32 = 8;
 }
 
 /// How many slots the lanes but [`lane::END`] have together, for each slot of
-/// that one: a ring of `n` slots comes with three of `n / 8`.
-pub const SIDE_SHIFT: u32 = 3;
+/// that one: a ring of `n` slots comes with seven of `n / 16`.
+pub const SIDE_SHIFT: u32 = 4;
 
 /// Slots in the table of regions that were described already.
 pub const KNOWN_REGIONS: u32 = 1 << 14;

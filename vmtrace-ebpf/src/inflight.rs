@@ -5,12 +5,16 @@ use aya_ebpf::helpers::{
     bpf_ktime_get_ns,
     generated::{bpf_get_current_task, bpf_get_current_task_btf},
 };
-use vmtrace_common::thread::{Thread, state};
+use vmtrace_common::{
+    evidence::{end, ret},
+    thread::{Thread, state},
+};
 
 use crate::{
     config::{at, config},
+    emit::{self, Ending},
     kernel::{Direct, Helper, Read, probe},
-    target,
+    target::{self, Ids},
 };
 
 /// Opens a fault.
@@ -18,14 +22,14 @@ use crate::{
 /// One that is open already was given up: its handler said "retry" and a fatal
 /// signal came instead, or a program of ours was skipped.
 #[inline(always)]
-pub(crate) fn open(thread: *mut Thread, address: u64, error: u16, origin: u8) {
+pub(crate) fn open(lane: u32, ids: Ids, thread: *mut Thread, address: u64, error: u16, origin: u8) {
     // SAFETY: a map value of our own thread's, which nobody else writes.
     let thread = unsafe { &mut *thread };
     if thread.based == 0 {
         base(thread);
     }
     if thread.state != state::IDLE {
-        thread.stale += 1;
+        close_unseen(lane, ids, thread);
     }
     thread.start = unsafe { bpf_ktime_get_ns() };
     thread.address = address;
@@ -37,6 +41,36 @@ pub(crate) fn open(thread: *mut Thread, address: u64, error: u16, origin: u8) {
     thread.retries = 0;
     thread.origin = origin;
     thread.state = state::OPEN;
+}
+
+/// Closes a fault whose end no program saw.
+///
+/// If the kernel has counted one since the last, it ended well, and the program
+/// that should have seen it was skipped: a preemptible kernel does not run a
+/// program on a CPU where another thread was preempted in it. All but its
+/// latency is known. If the kernel has not, it was given up: "retry" was
+/// answered and a fatal signal came.
+#[inline(always)]
+pub(crate) fn close_unseen(lane: u32, ids: Ids, thread: &mut Thread) {
+    let (min, maj) = (thread.min_last, thread.maj_last);
+    account(thread);
+    if thread.min_last + thread.maj_last == min + maj {
+        thread.state = state::IDLE;
+        thread.stale += 1;
+        return;
+    }
+    let ending = Ending {
+        address: thread.address,
+        ip: 0,
+        region: thread.region,
+        nature: thread.nature,
+        flags: 0,
+        ret: if thread.maj_last == maj { 0 } else { ret::MAJOR },
+        end: end::RECONSTRUCTED,
+        signal: 0,
+        code: 0,
+    };
+    emit::finish(lane, ids, thread, &ending);
 }
 
 /// Reads the kernel's counters before the thread's first traced fault.

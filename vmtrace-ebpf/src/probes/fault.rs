@@ -23,8 +23,9 @@ use crate::{
 /// `exceptions:page_fault_user(address, regs, error_code)`
 #[raw_tracepoint(tracepoint = "page_fault_user")]
 pub(crate) fn fault_user(ctx: RawTracePointContext) -> i32 {
-    if let Some((_, thread)) = target::current() {
-        inflight::open(thread, ctx.arg(0), ctx.arg::<u64>(2) as u16, origin::USER);
+    if let Some((ids, thread)) = target::current() {
+        let error = ctx.arg::<u64>(2) as u16;
+        inflight::open(lane::START_USER, ids, thread, ctx.arg(0), error, origin::USER);
     }
     0
 }
@@ -39,12 +40,13 @@ pub(crate) fn fault_kernel(ctx: RawTracePointContext) -> i32 {
     if address >> 63 != 0 {
         return 0;
     }
-    if let Some((_, thread)) = target::current() {
+    if let Some((ids, thread)) = target::current() {
         if inflight::is_atomic() {
             count!(atomic);
             return 0;
         }
-        inflight::open(thread, address, ctx.arg::<u64>(2) as u16, origin::KERNEL);
+        let error = ctx.arg::<u64>(2) as u16;
+        inflight::open(lane::START_KERNEL, ids, thread, address, error, origin::KERNEL);
     }
     0
 }
@@ -128,8 +130,8 @@ struct Call {
 #[inline(always)]
 fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) {
     if regs == 0 {
-        if let Some((_, thread)) = target::current() {
-            begin_gup(thread, address, flags);
+        if let Some((ids, thread)) = target::current() {
+            begin_gup(ids, thread, address, flags);
         }
     } else if flags & flag::WRITE != 0 && vma::is_shared::<R>(vma) {
         // It may end COMPLETED, with the lock gone: look now.
@@ -144,7 +146,7 @@ fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) {
 }
 
 #[inline(always)]
-fn begin_gup(thread: *mut Thread, address: u64, flags: u16) {
+fn begin_gup(ids: Ids, thread: *mut Thread, address: u64, flags: u16) {
     // SAFETY: a map value of our own thread's, which nobody else writes.
     let open = unsafe { &*thread };
     let again = open.state == state::OPEN
@@ -153,7 +155,7 @@ fn begin_gup(thread: *mut Thread, address: u64, flags: u16) {
         && open.address >> 12 == address >> 12;
     if !again {
         let write = if flags & flag::WRITE != 0 { error::WRITE } else { 0 };
-        inflight::open(thread, address, write, origin::GUP);
+        inflight::open(lane::START_GUP, ids, thread, address, write, origin::GUP);
     }
 }
 

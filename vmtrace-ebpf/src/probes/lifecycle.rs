@@ -8,14 +8,14 @@ use aya_ebpf::{
 };
 use aya_log_ebpf::debug;
 use vmtrace_common::{
-    config::ABSENT,
+    config::{ABSENT, lane},
     record::{COMM, Cgroup, Exec, PATH, Rename, Task, Totals, tag},
-    thread::Thread,
+    thread::{Thread, state},
 };
 
 use crate::{
     config::{at, config},
-    emit,
+    emit, inflight,
     kernel::{probe, text},
     maps::{CGROUPS, TARGETS, THREADS, count},
     target::{self, Ids},
@@ -145,8 +145,13 @@ pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
     let ids = target::ids();
-    if THREADS.get_ptr(ids.tid).is_none() {
+    let Some(thread) = THREADS.get_ptr_mut(ids.tid) else {
         return 0;
+    };
+    // SAFETY: a map value of our own thread's, which nobody else writes.
+    let thread = unsafe { &mut *thread };
+    if thread.state != state::IDLE {
+        inflight::close_unseen(lane::EXIT, ids, thread);
     }
     let Some(mut entry) = emit::reserve::<Totals>() else {
         return 0;

@@ -54,7 +54,7 @@ pub(crate) fn signal(ctx: RawTracePointContext) -> i32 {
         if signal != SIGSEGV || code != SI_KERNEL || probe::<u64>(task, at!(task_trap)) != TRAP_GP {
             return 0;
         }
-        inflight::open(thread, 0, 0, origin::TRAP);
+        inflight::open(lane::SIGNAL, ids, thread, 0, 0, origin::TRAP);
     }
     if thread.origin == origin::USER || thread.origin == origin::TRAP {
         thread.ip = probe(user_regs(task), at!(regs_ip));

@@ -92,6 +92,8 @@ pub struct Session {
     /// What was read and not handed on, in the order of its times.
     waiting: Vec<(u64, Change)>,
     full: u64,
+    /// Programs that are loaded later refer to these by descriptor.
+    _memory: [MapData; 3],
     ebpf: Ebpf,
 }
 
@@ -154,6 +156,7 @@ impl Session {
             places: Places::read(),
             waiting: Vec::new(),
             full: 0,
+            _memory: [slots, cursors, spills],
             ebpf,
         })
     }
