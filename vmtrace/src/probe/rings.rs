@@ -146,7 +146,7 @@ mod tests {
     #[test]
     fn lanes_lie_side_by_side() {
         let layout = Layout::new(3, 1 << 20);
-        assert_eq!((layout.main, layout.side), (16384, 2048));
+        assert_eq!((layout.main, layout.side), (16384, 1024));
         let mut next = 0;
         for index in 0..layout.rings() {
             let (first, slots) = layout.ring(index);
