@@ -77,7 +77,8 @@ fn adds_up(backend: &str, report: &Report) -> Result<()> {
         // Two ways in which the kernel skips a program and tells nobody at the
         // time: a kretprobe has as few as two returns in flight (5.10, without
         // preemption), and a preemptible kernel does not run a program on a CPU
-        // where another thread was preempted in it (6.18). The report has to say
+        // where another thread was preempted in it (6.18). The thread's next fault
+        // makes such a one good; where one is missing still, the report has to say
         // that it is not complete, and by how much.
         let all = min_flt + maj_flt;
         fact(&format!("ends that {backend} missed"), &format!("{missed} of {all}"));
