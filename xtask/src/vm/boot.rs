@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -195,7 +196,10 @@ impl Growing {
     }
 }
 
-/// A directory of this process's own that goes when the guest does.
+/// How many guests this process has booted.
+static GUESTS: AtomicUsize = AtomicUsize::new(0);
+
+/// A directory of one guest's own, named `PROCESS-GUEST`, that goes when it does.
 #[derive(Debug)]
 struct Scratch {
     dir: PathBuf,
@@ -206,12 +210,15 @@ impl Scratch {
         let all = place::cache("vm")?;
         for child in std::fs::read_dir(&all).context("cannot list .cache/vm")? {
             let child = child?;
-            // Named after its process: one that was killed left it behind.
-            if !Path::new("/proc").join(child.file_name()).exists() {
+            // A process that was killed left its own behind.
+            let name = child.file_name().to_string_lossy().into_owned();
+            let owner = name.split('-').next().unwrap_or_default();
+            if !Path::new("/proc").join(owner).exists() {
                 std::fs::remove_dir_all(child.path()).ok();
             }
         }
-        let dir = all.join(std::process::id().to_string());
+        let guest = GUESTS.fetch_add(1, Ordering::Relaxed);
+        let dir = all.join(format!("{}-{guest}", std::process::id()));
         std::fs::remove_dir_all(&dir).ok();
         place::make_dir(&dir)?;
         Ok(Self { dir })
