@@ -10,7 +10,7 @@ use aya_ebpf::{
 use vmtrace_common::{
     buckets,
     config::{SPILL_ANYWHERE, SPILL_PROBES, SPILL_WINDOW, lane},
-    evidence::{flag, ret},
+    evidence::{end, flag, ret},
     record::{Fault, Header, Spill, tag},
     thread::{Thread, state},
 };
@@ -45,7 +45,8 @@ pub(crate) struct Ending {
 pub(crate) fn finish(lane: u32, ids: Ids, thread: &mut Thread, ending: &Ending) {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let latency = now - thread.start;
+    // How long one took that was not seen whole is not known.
+    let latency = if ending.end == end::RECONSTRUCTED { 0 } else { now - thread.start };
     thread.state = state::IDLE;
     thread.seen += 1;
     inflight::account(thread);

@@ -6,7 +6,7 @@ use aya_ebpf::helpers::{
     generated::{bpf_get_current_task, bpf_get_current_task_btf},
 };
 use vmtrace_common::{
-    evidence::{end, ret},
+    evidence::{end, flag, origin, ret},
     thread::{Thread, state},
 };
 
@@ -31,6 +31,13 @@ pub(crate) fn open(lane: u32, ids: Ids, thread: *mut Thread, address: u64, error
     if thread.state != state::IDLE {
         close_unseen(lane, ids, thread);
     }
+    begin(thread, address, error, origin);
+}
+
+/// Begins a fault; none is open.
+#[inline(always)]
+fn begin(thread: &mut Thread, address: u64, error: u16, origin: u8) {
+    // SAFETY: no arguments.
     thread.start = unsafe { bpf_ktime_get_ns() };
     thread.address = address;
     thread.region = 0;
@@ -41,6 +48,24 @@ pub(crate) fn open(lane: u32, ids: Ids, thread: *mut Thread, address: u64, error
     thread.retries = 0;
     thread.origin = origin;
     thread.state = state::OPEN;
+}
+
+/// Begins a fault that only its end has seen, told by the handler's own flags:
+/// the program that should have seen its beginning was skipped, as in
+/// [`close_unseen`]. False for one that began before the thread was traced.
+#[inline(always)]
+pub(crate) fn begin_unseen(thread: &mut Thread, address: u64, flags: u16, taken: bool) -> bool {
+    if thread.based == 0 {
+        return false;
+    }
+    let origin = match taken {
+        false => origin::GUP,
+        true if flags & flag::USER != 0 => origin::USER,
+        true => origin::KERNEL,
+    };
+    let error = (flags & flag::WRITE) << 1 | (flags & flag::USER) >> 4;
+    begin(thread, address, error, origin);
+    true
 }
 
 /// Closes a fault whose end no program saw.

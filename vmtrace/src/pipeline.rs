@@ -13,6 +13,7 @@ pub use oom::{Cause, Memory, Story};
 
 use vmtrace_common::config::SPILL_WINDOW;
 use vmtrace_common::counters::Counters;
+use vmtrace_common::evidence::end;
 use vmtrace_common::record::{Fault, Header, Spill, Tlb, Totals};
 
 use crate::classify::{self, Classifier, Surroundings};
@@ -225,6 +226,9 @@ impl<O: Observer> Pipeline<O> {
         if !self.options.kinds.contains(kind) || spill.max < shortest {
             self.stream.filtered = self.stream.filtered.saturating_add(spill.count);
             return;
+        }
+        if common.end() == end::RECONSTRUCTED {
+            self.stream.untimed = self.stream.untimed.saturating_add(spill.count);
         }
         let sums = (spill.count, spill.total, spill.max);
         let cell = self.tally.cell(place.row, kind);

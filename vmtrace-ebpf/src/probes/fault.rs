@@ -74,7 +74,16 @@ pub(crate) fn handle_leave(ctx: FExitContext) -> i32 {
         ret: ctx.arg::<u64>(4) as u16,
         vma: ctx.arg(0),
     };
-    leave::<Direct>(ids, thread, &call);
+    let mut end = end::RETURN;
+    if thread.state == state::IDLE {
+        if call.ret & ret::RETRY != 0
+            || !inflight::begin_unseen(thread, call.address, call.flags, regs != 0)
+        {
+            return 0;
+        }
+        end = end::RECONSTRUCTED;
+    }
+    leave::<Direct>(ids, thread, &call, end);
     0
 }
 
@@ -112,7 +121,7 @@ pub(crate) fn handle_leave_kprobe(ctx: RetProbeContext) -> u32 {
         ret: ctx.ret::<u64>() as u16,
         vma: thread.kept,
     };
-    leave::<Helper>(ids, thread, &call);
+    leave::<Helper>(ids, thread, &call, end::RETURN);
     0
 }
 
@@ -160,7 +169,7 @@ fn begin_gup(ids: Ids, thread: *mut Thread, address: u64, flags: u16) {
 }
 
 #[inline(always)]
-fn leave<R: Read>(ids: Ids, thread: &mut Thread, call: &Call) {
+fn leave<R: Read>(ids: Ids, thread: &mut Thread, call: &Call, end: u8) {
     if thread.state != state::OPEN {
         return;
     }
@@ -191,7 +200,7 @@ fn leave<R: Read>(ids: Ids, thread: &mut Thread, call: &Call) {
         nature: thread.nature,
         flags: call.flags,
         ret,
-        end: end::RETURN,
+        end,
         signal: 0,
         code: 0,
     };

@@ -8,7 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use vmtrace_common::evidence::nature;
+use vmtrace_common::evidence::{end, nature};
 use vmtrace_common::record::{Exec, Fault, Header, Region, Rename, Task};
 
 use super::Spread;
@@ -29,6 +29,10 @@ const MOST_ROWS: usize = 1 << 20;
 /// Mappings that children may have from their parents, were each as large as
 /// the one in question: a hostile recording must not multiply them.
 const MOST_INHERITED: usize = 6 << 20;
+
+/// How far up a process's ancestors are asked for a region of its own that
+/// nobody described.
+const GENERATIONS: usize = 4;
 
 /// Gaps in the address space of malloc's arenas: one starts here, a thread's
 /// stack does not.
@@ -321,7 +325,27 @@ impl World {
             row.start = row.start.min(start);
             return place;
         }
-        self.unplaced(fault)
+        let unseen = fault.end() == end::RECONSTRUCTED;
+        let inherited = if unseen { self.inherited(process, address) } else { None };
+        inherited.unwrap_or_else(|| self.unplaced(fault))
+    }
+
+    /// Where in an ancestor's address space, and so in its own as it was made, a
+    /// process's address lies.
+    fn inherited(&mut self, process: u32, address: u64) -> Option<Place> {
+        let mut ancestor = process;
+        for _ in 0..GENERATIONS {
+            let parent = self.processes[ancestor as usize].parent;
+            ancestor = *self.pids.get(&parent)?;
+            if let Some((start, &Mapping { end, row, nature, .. })) =
+                self.processes[ancestor as usize].space.at(address)
+            {
+                let Row { name, part, .. } = self.rows[row as usize];
+                let row = self.row(process, name, nature, part, start, end);
+                return Some(Place { start: address, len: 0, row, nature });
+            }
+        }
+        None
     }
 
     /// The place of a fault whose region is not known.

@@ -1,5 +1,6 @@
 //! Rows and places, on hand-made streams.
 
+use vmtrace_common::evidence::origin;
 use vmtrace_common::record::name;
 
 use super::*;
@@ -202,4 +203,19 @@ fn a_flood_of_processes_is_counted_together_in_the_end() {
     }
     assert_eq!(world.rows().len(), MOST_PROCESSES + 1);
     assert!(world.processes().len() <= MOST_PROCESSES + KEPT_DEAD + 2);
+}
+
+#[test]
+fn a_fault_nobody_saw_whole_lies_where_its_ancestors_have_something() {
+    let mut world = world(&[region(7, 0x1000, 0x2000, ANON, "[anon:a]")]);
+    world.task(&task(8, 8, 7, "eight"));
+    world.task(&task(9, 9, 8, "nine"));
+    let fault = Fault { pid: 9, address: 0x1800, ..Fault::default() };
+    let place = world.find(&fault);
+    assert_eq!(world.text(world.rows()[place.row as usize].name), "[unknown]");
+    let via = Fault::via(origin::USER, end::RECONSTRUCTED);
+    let place = world.find(&Fault { via, ..fault });
+    let row = world.rows()[place.row as usize];
+    assert_eq!((row.process, row.start, row.end), (2, 0x1000, 0x2000));
+    assert_eq!(world.text(row.name), world.text(world.rows()[0].name));
 }

@@ -6,6 +6,7 @@
 //! when it must; `hdrhistogram`'s smallest takes kilobytes from the start.
 
 use vmtrace_common::buckets;
+use vmtrace_common::evidence::end;
 use vmtrace_common::record::Spill;
 
 const SUB_BITS: u32 = 6;
@@ -292,9 +293,10 @@ impl Distribution {
     }
 }
 
-/// A spill's buckets as these.
+/// A spill's buckets as these; none where nobody knows how long its faults took.
 pub fn spilled(spill: &Spill) -> impl Iterator<Item = (u16, u32)> {
-    let counts = spill.buckets.iter().enumerate().filter(|&(_, &count)| count != 0);
+    let timed = spill.common.end() != end::RECONSTRUCTED;
+    let counts = spill.buckets.iter().enumerate().filter(move |&(_, &count)| timed && count != 0);
     counts.map(|(bucket, &count)| (index(buckets::middle(bucket).min(spill.max)), count))
 }
 
