@@ -19,10 +19,10 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 /// Eight threads on two CPUs, more than three hundred faults a cycle: a million,
-/// or a hundred thousand where time is short.
+/// or fifty thousand where time is short.
 fn a_million() -> Result<Verdict> {
     each_backend(|backend| {
-        let (cycles, least) = if long() { ("420", 1_000_000) } else { ("42", 100_000) };
+        let (cycles, least) = if long() { ("420", 1_000_000) } else { ("21", 50_000) };
         let report = tool::trace(&["--backend", backend], &["mixed", "8", cycles])?;
         fact(&format!("faults of {backend}"), &report.accounting());
         let counted = report.account("min_flt") + report.account("maj_flt");
@@ -38,7 +38,7 @@ fn spilled() -> Result<Verdict> {
     each_backend(|backend| {
         let mut command = tool::vmtrace(&["--format", "json", "--ring-size", "64K"])?;
         command.args(["--backend", backend, "--"]).arg(tool::ourselves()?);
-        command.args(["workload", "mixed", "8", if long() { "100" } else { "30" }]);
+        command.args(["workload", "mixed", "8", if long() { "100" } else { "15" }]);
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let child = command.spawn().context("cannot run vmtrace")?;
         let pid = child.id();
@@ -78,10 +78,10 @@ fn adds_up(backend: &str, report: &Report) -> Result<()> {
     Ok(())
 }
 
-/// A thousand processes (two hundred where time is short) that live 5 ms: each is there, named, with its faults in
+/// A thousand processes (a hundred where time is short) that live 5 ms: each is there, named, with its faults in
 /// named regions.
 fn mortals() -> Result<Verdict> {
-    let total = if long() { 1000 } else { 200 };
+    let total = if long() { 1000 } else { 100 };
     each_backend(|backend| {
         let count = total.to_string();
         let report = tool::trace(&["--backend", backend, "--top", "2000"], &["mortals", &count])?;

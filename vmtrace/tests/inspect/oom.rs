@@ -68,6 +68,8 @@ impl Drop for Group {
 /// One round: five that hold, one that asks for more; answers who was ranked
 /// first and who died.
 fn round(group: &Group, seed: u64) -> (i32, i32) {
+    // Ids come again, and the log keeps the kills of long ago.
+    let before = kills::read().unwrap().iter().map(|kill| kill.at_us).max();
     group.leave(1 << 30);
     let mut held: Vec<Kept> = (0..5u64)
         .map(|index| {
@@ -103,16 +105,17 @@ fn round(group: &Group, seed: u64) -> (i32, i32) {
         if dead.is_some() || !asked {
             assert!(dead.is_none_or(|status| status.signal() == Some(9)));
             let all: Vec<i32> = held.iter().chain([&asking]).map(Kept::pid).collect();
-            return (first, first_killed(&all));
+            return (first, first_killed(&all, before));
         }
     }
 }
 
 /// Who was killed first. The kernel may kill again a millisecond later, before the
 /// first one's memory is back, so that asking who is dead is not enough.
-fn first_killed(of: &[i32]) -> i32 {
+fn first_killed(of: &[i32], before: Option<u64>) -> i32 {
     let kills = kills::read().unwrap();
-    kills.iter().find(|kill| of.contains(&kill.pid)).expect("it is in the kernel's log").pid
+    let mut since = kills.iter().filter(|kill| Some(kill.at_us) > before);
+    since.find(|kill| of.contains(&kill.pid)).expect("it is in the kernel's log").pid
 }
 
 #[test]

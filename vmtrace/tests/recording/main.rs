@@ -114,7 +114,8 @@ fn a_killed_tracer_leaves_a_recording() {
     let folder = Folder::new("killed");
     let mut numbers = Numbers::new(31);
     let mut with_faults = 0;
-    for round in 0..50 {
+    let rounds = if std::env::var_os("VMTRACE_LONG").is_some() { 50 } else { 10 };
+    for round in 0..rounds {
         let file = folder.file(&format!("{round}.vmt"));
         let mut tracer = Command::new(program());
         tracer.args(["-o", &file, "--format", "json", "--", "sh", "-c", BUSY]);
@@ -141,8 +142,8 @@ fn a_killed_tracer_leaves_a_recording() {
         // One that was killed early had not made it.
         let _ = fs::remove_file(&file);
     }
-    println!("{with_faults} of 50 held faults");
-    assert!(with_faults >= 5, "only {with_faults} of 50 held faults");
+    println!("{with_faults} of {rounds} held faults");
+    assert!(with_faults * 10 >= rounds, "only {with_faults} of {rounds} held faults");
 }
 
 fn mounted(at: &Path) -> bool {

@@ -42,8 +42,7 @@ pub(crate) struct Options {
     /// Write docs/kernel-support.md and docs/truth.md from what the tests found.
     #[arg(long)]
     write_support: bool,
-    /// The real-kernel tests at full length: a million faults where a hundred
-    /// thousand do otherwise.
+    /// The tests at full length: a million faults where fifty thousand do otherwise.
     #[arg(long)]
     long: bool,
     /// How many guests run at once: each keeps one CPU of this machine busy.
@@ -61,7 +60,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let ready = if with_guests { root::require(&NEEDED) } else { Ok(()) };
     let mut rows = Vec::new();
     if everything {
-        rows.extend(source());
+        rows.extend(source(options.long));
     }
     if everything || options.native {
         rows.push(row(native_name(), || native(options)));
@@ -103,7 +102,7 @@ fn tell_support(rows: &[Row], write: bool) -> Result<()> {
 }
 
 /// What needs no kernel of any kind.
-fn source() -> Vec<Row> {
+fn source(long: bool) -> Vec<Row> {
     let one = |name: &str, check: fn() -> Result<()>| {
         row(name.to_owned(), || check().map(|()| Tally { passed: 1, ..Tally::default() }))
     };
@@ -112,7 +111,7 @@ fn source() -> Vec<Row> {
         one("lints", lint::clippy),
         one("lints of the eBPF programs", lint::clippy_ebpf),
         one("the eBPF object", ebpf::check),
-        row("unit tests".to_owned(), unit),
+        row("unit tests".to_owned(), || unit(long)),
     ]
 }
 
@@ -127,10 +126,13 @@ fn row(place: String, step: impl FnOnce() -> Result<Tally>) -> Row {
     Row { place, tally, took: began.elapsed() }
 }
 
-fn unit() -> Result<Tally> {
+fn unit(long: bool) -> Result<Tally> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(place::root()?).args(["test", "--locked", "--no-fail-fast"]);
     cargo.args(["--workspace", "--exclude", "vmtrace-ebpf"]);
+    if long {
+        cargo.env("VMTRACE_LONG", "1");
+    }
     let output =
         cargo.output().with_context(|| format!("cannot run `{}`", process::typed(&cargo)))?;
     let text = String::from_utf8_lossy(&output.stdout);
