@@ -5,7 +5,9 @@ mod counts;
 mod demo;
 mod environment;
 mod lifetime;
+mod namespace;
 mod refusals;
+mod stress;
 mod support;
 mod truth;
 
@@ -22,6 +24,8 @@ pub(crate) fn all() -> Vec<Test> {
         counts::TESTS,
         account::TESTS,
         lifetime::TESTS,
+        namespace::TESTS,
+        stress::TESTS,
     ]
     .into_iter()
     .flat_map(|tests| tests.iter().map(|test| Test { name: test.name, run: test.run }))

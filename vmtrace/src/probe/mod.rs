@@ -8,6 +8,8 @@
 pub mod backend;
 pub mod btf;
 pub mod mapping;
+pub mod namespace;
+pub mod opened;
 pub mod places;
 pub mod preflight;
 pub mod programs;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
@@ -15,6 +16,7 @@ use vmtrace_common::thread::Thread;
 
 use super::backend::{Attacher, Attempt, Backend, Link};
 use super::mapping::{Change, Mappings};
+use super::namespace::Namespace;
 use super::places::Places;
 use super::rings::{Layout, Rings};
 use super::spills::{Spills, Tables};
@@ -28,6 +30,10 @@ use crate::sys::{clock, missed};
 
 /// The eBPF programs, built from `vmtrace-ebpf` and committed beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrace.bpf.o");
+
+/// What a reader of a report has to know who is in a container.
+const NESTED: &str =
+    "in a PID namespace: what is asked for goes by the ids seen here, a report by the kernel's own";
 
 /// What a session is asked for.
 #[derive(Clone, Debug)]
@@ -110,19 +116,26 @@ impl Session {
             return Err(obstacle.into());
         }
         options.target.check()?;
-        let Loaded { mut ebpf, layout, online } = load_for(options)?;
+        let namespace = Namespace::here().map_err(anyhow::Error::msg);
+        let namespace = Arc::new(namespace.context("telling ids of this PID namespace")?);
+        let own = namespace.own().context("finding our own id")?;
+        let Loaded { mut ebpf, layout, online } = load_for(options, own)?;
         let kernel = aya::Btf::from_sys_fs().ok();
         let mut attacher = Attacher::new(&mut ebpf, kernel.as_ref(), &online);
         let (backend, mut others) = choose(&mut attacher, options.backend)?;
         others.extend(attacher.attach_all(programs::BESIDE)?);
         others.extend(attacher.attach_all(programs::LIFECYCLE)?);
         let attempts = std::mem::take(&mut attacher.attempts);
-        let mut session = Self::around(ebpf, layout, options)?;
+        let mut session = Self::around(ebpf, layout, options, Arc::clone(&namespace))?;
         session.attempts = attempts;
         session.others = others;
         session.preface = preface(backend, &session.attempts, options, layout.cpus);
+        if namespace.is_nested() {
+            session.preface.degradations.push(NESTED.to_owned());
+        }
         if backend == Backend::Tracepoint {
-            session.mappings = Some(Mappings::watch(&online).context("watching mappings")?);
+            session.mappings =
+                Some(Mappings::watch(&online, namespace).context("watching mappings")?);
         }
         for task in session.table.adopt(&options.target)? {
             session.waiting.push((0, Change::Record(encoded(task))));
@@ -133,7 +146,12 @@ impl Session {
         Ok(session)
     }
 
-    fn around(mut ebpf: Ebpf, layout: Layout, options: &Options) -> anyhow::Result<Self> {
+    fn around(
+        mut ebpf: Ebpf,
+        layout: Layout,
+        options: &Options,
+        namespace: Arc<Namespace>,
+    ) -> anyhow::Result<Self> {
         let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("map {name}"));
         let data = |map: Map| {
             let Map::Array(data) = map else { bail!("an array was expected, not {map:?}") };
@@ -151,7 +169,7 @@ impl Session {
             rare: map("RARE")?.try_into()?,
             flushes: map("FLUSHES")?.try_into()?,
             counters: map("COUNTERS")?.try_into()?,
-            table: Table::take(&mut ebpf)?,
+            table: Table::take(&mut ebpf, namespace)?,
             mappings: None,
             places: Places::read(),
             waiting: Vec::new(),
@@ -312,11 +330,11 @@ fn kernel_offsets() -> anyhow::Result<Offsets> {
     Ok(btf.offsets())
 }
 
-fn configure(options: &Options, layout: Layout, at: Offsets) -> Config {
+fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config {
     Config {
         everything: u32::from(options.target == Target::All),
         follow: u32::from(options.follow),
-        own: std::process::id(),
+        own,
         ring_mask: layout.main - 1,
         side_mask: layout.side - 1,
         ring_stride: layout.stride(),
@@ -339,13 +357,13 @@ pub(super) struct Loaded {
     pub(super) online: Vec<u32>,
 }
 
-/// Loads the object as `options` want it.
-pub(super) fn load_for(options: &Options) -> anyhow::Result<Loaded> {
+/// Loads the object as `options` want it; `own` is what never is traced.
+pub(super) fn load_for(options: &Options, own: u32) -> anyhow::Result<Loaded> {
     let online =
         aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
     let cpus = online.iter().max().map_or(1, |last| last + 1);
     let layout = Layout::new(cpus, options.ring_size);
-    let config = configure(options, layout, kernel_offsets()?);
+    let config = configure(options, own, layout, kernel_offsets()?);
     Ok(Loaded { ebpf: load(options, layout, &config)?, layout, online })
 }
 

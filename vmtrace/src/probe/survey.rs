@@ -21,7 +21,7 @@ pub struct Tried {
 pub fn attempt(backend: Backend) -> anyhow::Result<Tried> {
     // An empty list of processes: the programs turn everybody away.
     let options = Options { ring_size: 4096, ..Options::new(Target::Pids(Vec::new())) };
-    let mut object = session::load_for(&options)?;
+    let mut object = session::load_for(&options, std::process::id())?;
     let kernel = aya::Btf::from_sys_fs().ok();
     let mut attacher = Attacher::new(&mut object.ebpf, kernel.as_ref(), &object.online);
     let stages: [&'static [Program]; 4] =

@@ -5,6 +5,7 @@ use std::fmt;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use aya::Ebpf;
@@ -14,6 +15,7 @@ use vmtrace_common::config::HINTS;
 use vmtrace_common::record::{COMM, Header, Task, tag};
 use vmtrace_common::thread::Thread;
 
+use super::namespace::Namespace;
 use crate::decode::{Rare, encode};
 use crate::sys::pod::Wire;
 
@@ -93,6 +95,7 @@ pub struct Table {
     targets: HashMap<MapData, u32, u32>,
     cgroups: HashMap<MapData, u64, u32>,
     hint: aya::maps::Array<MapData, u64>,
+    namespace: Arc<Namespace>,
 }
 
 impl fmt::Debug for Table {
@@ -103,13 +106,14 @@ impl fmt::Debug for Table {
 
 impl Table {
     /// Takes the maps out of the object.
-    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+    pub fn take(ebpf: &mut Ebpf, namespace: Arc<Namespace>) -> anyhow::Result<Self> {
         let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("map {name}"));
         Ok(Self {
             threads: map("THREADS")?.try_into()?,
             targets: map("TARGETS")?.try_into()?,
             cgroups: map("CGROUPS")?.try_into()?,
             hint: map("HINT")?.try_into()?,
+            namespace,
         })
     }
 
@@ -119,7 +123,7 @@ impl Table {
         let mut tasks = Vec::new();
         match target {
             Target::Pids(pids) => {
-                for &pid in pids {
+                for pid in pids.iter().filter_map(|&pid| self.namespace.outside(pid)) {
                     self.targets.insert(pid, 1, 0).context("entering a process")?;
                 }
                 for &pid in pids {
@@ -143,7 +147,7 @@ impl Table {
         Ok(tasks)
     }
 
-    /// Enters a process's threads, looking again until no new one turns up: one
+    /// Enters a process's threads, by their ids here, looking again until no new one turns up: one
     /// that is not entered yet may have made another meanwhile.
     fn adopt_process(&mut self, pid: u32, tasks: &mut Vec<Task>) -> anyhow::Result<()> {
         let mut seen = HashSet::new();
@@ -162,6 +166,13 @@ impl Table {
     }
 
     fn adopt_thread(&mut self, pid: u32, tid: u32, tasks: &mut Vec<Task>) -> anyhow::Result<()> {
+        let mut task = task(pid, tid);
+        let namespace = &self.namespace;
+        let (Some(pid), Some(tid)) = (namespace.outside(pid), namespace.outside(tid)) else {
+            return Ok(());
+        };
+        task.parent = namespace.outside(task.parent).unwrap_or_default();
+        (task.header.pid, task.header.tid) = (pid, tid);
         let thread = Thread { pid, ..Thread::default() };
         match self.threads.insert(tid, Wire(thread), BPF_NOEXIST) {
             Ok(()) => {}
@@ -173,7 +184,7 @@ impl Table {
             Err(error) => return Err(error).context("no room in the thread table"),
         }
         self.hint.set(tid & (HINTS - 1), 1, 0)?;
-        tasks.push(task(pid, tid));
+        tasks.push(task);
         Ok(())
     }
 

@@ -5,6 +5,7 @@ mod summary;
 mod support;
 mod truth;
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -26,6 +27,9 @@ pub(crate) const NEEDED: [(&str, &str); 4] = [
     ("curl", "curl"),
     ("xz", "xz-utils"),
 ];
+
+/// Seconds that a guest may take with tests at full length.
+const LONG_GUEST: u64 = 7200;
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
@@ -196,7 +200,12 @@ fn guest(slot: &Slot, options: &Options) -> Row {
         Err(error) => return missing(slot.name, &format!("{error:#}"), options.allow_missing),
     };
     row(format!("guest {} ({})", kernel.series, kernel.version), || {
-        let programs = build::guest_programs()?;
+        let mut programs = build::guest_programs()?;
+        let mut machine = Machine { numa: true, swap: true, ..Machine::default() };
+        if options.long {
+            programs.extend(process::find(Path::new("stress-ng")));
+            machine.timeout = LONG_GUEST;
+        }
         let mut command = vec!["vmtrace-tests".to_owned()];
         if options.long {
             command.push("--long".to_owned());
@@ -204,7 +213,7 @@ fn guest(slot: &Slot, options: &Options) -> Row {
         command.extend(options.only.iter().cloned());
         let guest = Guest {
             kernel: &kernel,
-            machine: &Machine { numa: true, swap: true, ..Machine::default() },
+            machine: &machine,
             programs: &programs,
             command: &command,
             out: None,
