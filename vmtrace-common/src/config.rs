@@ -50,6 +50,9 @@ pub const SPILL_WINDOW: u64 = 2 << 20;
 /// The address of spilled faults that may lie anywhere above the first 64 KiB,
 /// where null pointers point.
 pub const SPILL_ANYWHERE: u64 = 64 << 10;
+/// The process of spilled faults of which not even that is kept apart: nobody's
+/// id.
+pub const SPILL_ANYBODY: u32 = 0;
 
 /// The session's settings and the running kernel's layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

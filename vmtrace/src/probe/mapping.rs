@@ -6,6 +6,7 @@
 //! It watches the records go by in their order and makes sure that no fault
 //! passes whose region has not been described, as long as its process lives.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -133,10 +134,10 @@ impl Mappings {
                 if task.header.tid == pid && task.header.time != 0 {
                     let space = self.spaces.get(&task.parent).cloned().unwrap_or_default();
                     self.spaces.insert(pid, space);
-                } else if !self.spaces.contains_key(&pid) {
+                } else if let Entry::Vacant(space) = self.spaces.entry(pid) {
                     // It was there before us, and may be gone before its first
                     // fault is read.
-                    self.spaces.insert(pid, Space::new());
+                    space.insert(Space::new());
                     self.look_up(pid, task.header.time, &mut take);
                 }
             }

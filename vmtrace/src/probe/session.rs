@@ -369,16 +369,18 @@ pub(super) fn load_for(options: &Options, own: u32) -> anyhow::Result<Loaded> {
 
 fn load(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {
     let config = Wire(*config);
-    // Room for the threads of a large machine, or of a few processes.
-    let threads = match options.target {
-        Target::Pids(_) => 1 << 14,
-        Target::All | Target::Cgroup(_) => 1 << 16,
+    // Room for the threads and the rare records of a large machine, or of a few
+    // processes.
+    let (threads, rare) = match options.target {
+        Target::Pids(_) => (1 << 14, 2 << 20),
+        Target::All | Target::Cgroup(_) => (1 << 16, 8 << 20),
     };
     let level: u8 = if options.verbose { 4 } else { 0 };
     EbpfLoader::new()
         .override_global("CONFIG", &config, true)
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries("THREADS", threads)
+        .map_max_entries("RARE", rare)
         .map_max_entries("RINGS", layout.slots())
         .map_max_entries("CURSORS", layout.rings())
         .map_max_entries("SPILLS", options.tables.stride() * layout.cpus)
