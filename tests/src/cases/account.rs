@@ -15,6 +15,7 @@ use crate::{sys, tool};
 pub(super) const TESTS: &[Test] = &[
     Test { name: "account::a-million", run: a_million },
     Test { name: "account::spilled", run: spilled },
+    Test { name: "account::lost", run: lost },
     Test { name: "account::mortals", run: mortals },
 ];
 
@@ -36,30 +37,56 @@ fn a_million() -> Result<Verdict> {
 /// and none is lost.
 fn spilled() -> Result<Verdict> {
     each_backend(|backend| {
-        let mut command = tool::vmtrace(&["--format", "json", "--ring-size", "64K"])?;
-        command.args(["--backend", backend, "--"]).arg(tool::ourselves()?);
-        command.args(["workload", "mixed", "8", if long() { "100" } else { "15" }]);
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let child = command.spawn().context("cannot run vmtrace")?;
-        let pid = child.id();
-        let output = std::thread::scope(|scope| {
-            let finished = scope.spawn(|| child.wait_with_output());
-            // The command runs once vmtrace has a child that faults.
-            sleep(Duration::from_secs(2));
-            while !finished.is_finished() {
-                sys::signal(pid, libc::SIGSTOP).ok();
-                sleep(Duration::from_secs(1));
-                sys::signal(pid, libc::SIGCONT).ok();
-                sleep(Duration::from_millis(200));
-            }
-            finished.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
-        })?;
-        let report = tool::report(&output)?;
+        let report = starved(backend, if long() { "100" } else { "15" }, None)?;
         fact(&format!("spilled with {backend}"), &report.accounting());
         ensure!(report.account("spilled") > 1000, "few spilled: {}", report.accounting());
         ensure!(report.account("lost") == 0, "some were lost: {}", report.accounting());
         adds_up(backend, &report)
     })
+}
+
+/// With nearly no room to spill to either, some are lost: which is said, and the
+/// number is right.
+fn lost() -> Result<Verdict> {
+    if !sys::is_root() {
+        return Ok(Verdict::Skipped("tracing needs root".into()));
+    }
+    let report = starved("auto", "15", Some("4"))?;
+    fact("lost", &report.accounting());
+    let [seen, emitted, spilled, lost] =
+        ["seen", "emitted", "spilled", "lost"].map(|name| report.account(name));
+    ensure!(lost > 0, "nothing was lost: {}", report.accounting());
+    ensure!(seen == emitted + spilled + lost, "does not add up: {}", report.accounting());
+    ensure!(!report.is_complete(), "lost and not told: {}", report.accounting());
+    let counted = report.account("min_flt") + report.account("maj_flt");
+    let whole = report.faults() + lost == counted || report.backend() == "tracepoint";
+    ensure!(whole, "{counted} were counted: {}", report.accounting());
+    Ok(Verdict::Passed)
+}
+
+/// Traces eight threads behind a small ring while the reader is stopped most of
+/// the time.
+fn starved(backend: &str, cycles: &str, slots: Option<&str>) -> Result<Report> {
+    let mut command = tool::vmtrace(&["--format", "json", "--ring-size", "64K"])?;
+    command.args(["--backend", backend, "--"]).arg(tool::ourselves()?);
+    command.args(["workload", "mixed", "8", cycles]);
+    command.envs(slots.map(|slots| ("VMTRACE_SPILL_SLOTS", slots)));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().context("cannot run vmtrace")?;
+    let pid = child.id();
+    let output = std::thread::scope(|scope| {
+        let finished = scope.spawn(|| child.wait_with_output());
+        // The command runs once vmtrace has a child that faults.
+        sleep(Duration::from_secs(2));
+        while !finished.is_finished() {
+            sys::signal(pid, libc::SIGSTOP).ok();
+            sleep(Duration::from_secs(1));
+            sys::signal(pid, libc::SIGCONT).ok();
+            sleep(Duration::from_millis(200));
+        }
+        finished.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
+    })?;
+    tool::report(&output)
 }
 
 /// The classes add up to the kernel's counters; but the tracepoint backend sees

@@ -74,7 +74,7 @@ impl Options {
             only_major: false,
             tlb_events: false,
             verbose: false,
-            tables: Tables::USUAL,
+            tables: Tables::wanted(),
         }
     }
 }
