@@ -5,7 +5,6 @@
 //! trace.
 
 mod cases;
-mod confusion;
 mod harness;
 mod sys;
 mod tool;

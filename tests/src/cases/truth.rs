@@ -9,13 +9,12 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context as _, Result, ensure};
 use serde::Deserialize;
 use serde_json::Value;
-use vmtrace::classify::told;
 use vmtrace::demo::compare::{Place, Row, Seen};
-use vmtrace::demo::declare::{Declaration, Expectation, Origin, Outcome};
+use vmtrace::demo::declare::{Declaration, Outcome};
+use vmtrace::demo::settle::{Matrix, Means, Settled};
 use vmtrace::fault::Kind;
 use vmtrace::region::names;
 
-use crate::confusion::{Matrix, Means, settle};
 use crate::harness::{Test, Verdict, fact};
 use crate::{sys, tool};
 
@@ -102,7 +101,7 @@ fn read(line: &[u8]) -> Result<Option<Fault>> {
 
 /// Prints the matrix and answers what is wrong.
 fn hold(backend: &str, declarations: &[Declaration], faults: &[Fault]) -> Vec<String> {
-    let means = if backend == "tracepoint" { Means::Events } else { Means::Marks };
+    let means = Means::of_backend(backend);
     let mut by_pid: BTreeMap<u32, Vec<&Fault>> = BTreeMap::new();
     for fault in faults {
         by_pid.entry(fault.seen.pid).or_default().push(fault);
@@ -138,22 +137,13 @@ fn check(
     means: Means,
     matrix: &mut Matrix,
 ) -> Vec<String> {
-    let places = declaration.places();
-    let mut pids: Vec<_> = places.iter().map(|place| place.pid).collect();
+    let mut pids: Vec<_> = declaration.expectations.iter().map(|one| one.pid).collect();
+    pids.sort_unstable();
     pids.dedup();
     let faults: Vec<_> = pids.iter().filter_map(|pid| by_pid.get(pid)).flatten().copied().collect();
     let seen: Vec<_> = faults.iter().map(|fault| fault.seen).collect();
-    let rows = declaration.compare(seen.iter().copied());
     let mut wrong = Vec::new();
-    for place in &places {
-        let same =
-            |row: &&Row| (row.pid, row.start, row.end) == (place.pid, place.start, place.end);
-        let mut rows: Vec<_> = rows.iter().filter(same).cloned().collect();
-        for row in &mut rows {
-            // What this backend cannot see, it need not report.
-            row.declared = place.bounds(|one| one.kind == row.kind && visible(one, means));
-        }
-        let cells = settle(&rows, means);
+    for Settled { place, rows, cells } in declaration.settle(&seen, means) {
         for &cell in &cells {
             matrix.add(cell);
         }
@@ -161,10 +151,10 @@ fn check(
         if !bad.is_empty() {
             let kinds: Vec<_> = bad.iter().filter_map(|cell| cell.reported).collect();
             let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
-            let evidence = evidence(place, &kinds, &faults);
-            wrong.push(format!("{}: {} {evidence}", in_words(place, &rows), bad.join(", ")));
+            let evidence = evidence(&place, &kinds, &faults);
+            wrong.push(format!("{}: {} {evidence}", in_words(&place, &rows), bad.join(", ")));
         }
-        wrong.extend(misplaced(place, &faults));
+        wrong.extend(misplaced(&place, &faults));
     }
     // A total that holds faults this backend does not see is none for it.
     if means == Means::Marks {
@@ -174,12 +164,6 @@ fn check(
         }));
     }
     wrong
-}
-
-/// Whether the backend sees such a fault at all.
-fn visible(one: &Expectation, means: Means) -> bool {
-    let unseen = one.origin == Origin::Gup || told::UNSEEN.contains(&one.kind);
-    means == Means::Marks || !unseen
 }
 
 /// A range, what was declared there and what was got.

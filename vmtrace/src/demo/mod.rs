@@ -22,6 +22,7 @@ mod numa;
 mod populate;
 mod pressure;
 mod run;
+pub mod settle;
 mod shmem;
 mod spurious;
 mod stack;
@@ -222,7 +223,7 @@ scenarios! {
         "a page whose memory is broken (MADV_HWPOISON); only if asked for by name",
         "SIGBUS with BUS_MCEERR_AR. The page frame stays out of use until reboot.";
     "userfault", userfault::late, [Userfaultfd],
-        "userfaultfd pages served after 1, 10 and 100 ms",
+        "userfaultfd pages served after 1, 10, 50 and 100 ms",
         "A program is the pager: the fault takes as long as the program takes.";
     "device", device::clock, [],
         "the kernel's clock page, [vvar]",

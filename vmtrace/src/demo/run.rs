@@ -161,13 +161,21 @@ fn play(
 }
 
 fn start(scenario: &Scenario, given: &Given) -> anyhow::Result<Child> {
-    Command::new("/proc/self/exe")
+    Command::new(ourselves())
         .args(["demo", "--child", scenario.name, "--given"])
         .arg(serde_json::to_string(given)?)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("start a process for the scenario")
+}
+
+/// This program by its own name, which a trace shows until the scenario has
+/// given itself another. Replaced by a newer one meanwhile, it is still there
+/// under the kernel's name for it.
+fn ourselves() -> PathBuf {
+    let found = std::env::current_exe().ok().filter(|path| path.is_file());
+    found.unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
 }
 
 /// Passes on what the scenario says, up to its declaration.
@@ -190,6 +198,7 @@ fn listen(
 pub fn child(name: &str, given: &str) -> anyhow::Result<ExitCode> {
     let scenario = find(name).with_context(|| format!("no scenario is called {name:?}"))?;
     proc::die_with_parent().context("ask to die with the parent")?;
+    proc::rename(name).context("take the scenario's name")?;
     let given = serde_json::from_str(given).context("understand what was given")?;
     let declaration = perform(scenario, given).unwrap_or_else(|error| {
         let skipped = error.downcast_ref::<Skip>().is_some();

@@ -57,7 +57,7 @@ impl Program {
     /// mark lies on a rare path, where a kprobe's price does not matter.
     pub fn stand_in(&self) -> Option<&'static Self> {
         let same = |one: &&Self| one.name.strip_suffix("_kprobe") == Some(self.name);
-        let wanted = self.hook == Hook::Fentry && self.without.is_some();
+        let wanted = self.hook == Fentry && self.without.is_some();
         KPROBE.iter().filter(|_| wanted).find(same)
     }
 }
