@@ -6,6 +6,7 @@
 
 mod cases;
 mod harness;
+mod played;
 mod sys;
 mod tool;
 mod workload;

@@ -7,6 +7,7 @@
 //! below is the only place that knows all of them.
 
 mod anon;
+pub mod check;
 pub mod compare;
 mod cow;
 pub mod declare;
@@ -31,9 +32,15 @@ mod swap;
 mod sys;
 mod tlb;
 mod userfault;
+pub mod waits;
 mod witness;
 
-pub use run::{Options, child, list, run};
+pub use run::{Options, Voice, child, list, names, run};
+
+/// A file that lies in memory alone, for declarations that nobody keeps.
+pub fn memory_file() -> std::io::Result<std::fs::File> {
+    sys::swap::memory_file(c"vmtrace-declarations")
+}
 
 use need::Need::{
     self, Asked, Balancing, Cpus, Group, HugePages, Hugetlb, Keys, Nodes, Overcommit, Poison, Root,

@@ -33,6 +33,7 @@ pub(super) fn late(stage: &mut Stage) -> anyhow::Result<()> {
     }
     let served = areas.clone();
     let paging = thread::spawn(move || serve(&pager, &served));
+    at_once(stage)?;
     for (area, delay) in areas.into_iter().zip(DELAYS) {
         stage.say(format_args!("I read three pages that my pager serves {delay:?} late."))?;
         let (mut expected, mut usage) = (Vec::with_capacity(PAGES), Usage::default());
@@ -48,6 +49,20 @@ pub(super) fn late(stage: &mut Stage) -> anyhow::Result<()> {
         stage.account(Who::me(), &format!("read three pages, {delay:?} each"), &expected, usage)?;
     }
     join(paging)
+}
+
+/// Faults that wait for nobody, timed in the same way: most of what the clock
+/// says of them is the processor's way into the kernel and back.
+fn at_once(stage: &mut Stage) -> anyhow::Result<()> {
+    stage.say("I read eight pages that nobody has to serve.")?;
+    let area = Area::anonymous(8)?;
+    let (mut expected, mut usage) = (Vec::with_capacity(area.pages()), Usage::default());
+    for page in (0..area.pages()).map(|page| area.part(page..page + 1)) {
+        let (one, took) = timed(|| touch::load(page.start()))?;
+        expected.push(Expect::exactly(Kind::AnonRead, 1, page).lasting(Duration::ZERO, took));
+        usage = usage.and(one);
+    }
+    stage.account(Who::me(), "read eight pages", &expected, usage)
 }
 
 fn serve(pager: &Pager, areas: &[Area]) -> anyhow::Result<()> {
