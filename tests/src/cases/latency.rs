@@ -84,11 +84,8 @@ fn hold(backend: &str, declaration: &Declaration, faults: &[Fault]) -> Result<St
     if declaration.scenario == "userfault" && backend != "tracepoint" {
         ensure!(again == waits.len(), "{again} of {} were tried again", waits.len());
     }
-    let count = waits.len();
-    Ok(format!(
-        "{count} faults, {again} tried again, off by {}, {outside} ns apart",
-        told.join(", ")
-    ))
+    let (count, told) = (waits.len(), told.join(", "));
+    Ok(format!("{count} faults, {again} tried again, off by {told}"))
 }
 
 /// How many of the faults came back after they had let go of the lock.

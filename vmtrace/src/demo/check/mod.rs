@@ -140,7 +140,9 @@ impl<'a> Check<'a> {
             scene.add(&settled);
             settled.cells.iter().for_each(|cell| self.count(cell));
             let here = faults.iter().filter(|fault| settled.place.holds(fault.pid, fault.address));
-            for fault in here {
+            // A merged fault would tell the time of another kind.
+            let declared = |kind| settled.place.expectations.iter().any(|one| one.kind == kind);
+            for fault in here.filter(|fault| declared(fault.kind)) {
                 self.kinds.entry(fault.kind).or_default().latencies.push(fault.latency);
             }
         }
