@@ -5,8 +5,8 @@
 //! trace.
 
 mod cases;
-mod confusion;
 mod harness;
+mod played;
 mod sys;
 mod tool;
 mod workload;

@@ -6,7 +6,8 @@
 
 mod witness;
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use vmtrace::demo::compare::Place;
 use vmtrace::demo::declare::{Counter, Declaration, Expectation, Origin, Outcome};
@@ -111,6 +112,22 @@ fn prose_ends_with_what_the_kernel_counted() {
         "{text}"
     );
     assert!(text.contains("1 played, 0 skipped, 0 failed"), "{text}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_quietly() {
+    let mut demo = vmtrace()
+        .args(["demo", "anon", "invalid"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run vmtrace");
+    let mut line = String::new();
+    let output = demo.stdout.take().expect("its output");
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    let ended = demo.wait_with_output().expect("its end");
+    assert!(ended.status.success(), "{}", ended.status);
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod account;
 mod counts;
 mod demo;
 mod environment;
+mod latency;
 mod lifetime;
 mod namespace;
 mod refusals;
@@ -19,6 +20,7 @@ pub(crate) fn all() -> Vec<Test> {
         environment::TESTS,
         demo::TESTS,
         truth::TESTS,
+        latency::TESTS,
         support::TESTS,
         refusals::TESTS,
         counts::TESTS,

@@ -103,7 +103,10 @@ impl<'a> Attacher<'a> {
                 Err(error) => why = brief(&error),
             }
         }
-        Err(why)
+        let Some(other) = program.stand_in() else { return Err(why) };
+        let places = other.places.iter();
+        let mut attached = places.filter_map(|place| self.attach_at(other, place, links).ok());
+        attached.next().map(|place| format!("{place} by {}", other.hook.name())).ok_or(why)
     }
 
     fn attach_at(

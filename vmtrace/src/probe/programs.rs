@@ -50,6 +50,18 @@ pub struct Program {
     pub without: Option<&'static str>,
 }
 
+impl Program {
+    /// The `kprobe` backend's program for the same mark. Before 6.1 no
+    /// fentry attaches to a function that takes a structure by value, as a page
+    /// table's entry is, and none to one whose copy the compiler specialised; a
+    /// mark lies on a rare path, where a kprobe's price does not matter.
+    pub fn stand_in(&self) -> Option<&'static Self> {
+        let same = |one: &&Self| one.name.strip_suffix("_kprobe") == Some(self.name);
+        let wanted = self.hook == Fentry && self.without.is_some();
+        KPROBE.iter().filter(|_| wanted).find(same)
+    }
+}
+
 const fn must(name: &'static str, hook: Hook, places: &'static [&'static str]) -> Program {
     Program { name, hook, places, without: None }
 }
@@ -151,3 +163,20 @@ pub const TRACEPOINT: &[Program] = &[
         "copied and reused, huge and small pages are not told apart",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_has_a_stand_in_and_an_end_has_none() {
+        let of = |name: &str| {
+            let program = FENTRY.iter().find(|one| one.name == name).unwrap();
+            program.stand_in().map(|one| one.name)
+        };
+        assert_eq!(of("huge_write"), Some("huge_write_kprobe"));
+        assert_eq!(of("hugetlb_write"), Some("hugetlb_write_kprobe"));
+        assert_eq!(of("handle_enter"), None, "nothing works without it");
+        assert_eq!(of("write_protect"), None, "its return is what matters");
+    }
+}

@@ -43,7 +43,7 @@ pub(crate) struct Options {
     /// A kernel that cannot be had is skipped and does not fail the run.
     #[arg(long)]
     allow_missing: bool,
-    /// Write docs/kernel-support.md and docs/truth.md from what the tests found.
+    /// Write docs/kernel-support.md and, with --long, docs/truth.md from what the tests found.
     #[arg(long)]
     write_support: bool,
     /// The tests at full length: a million faults where fifty thousand do otherwise.
@@ -80,13 +80,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             ),
         }
     }
-    tell_support(&rows, options.write_support)?;
+    tell_support(&rows, options)?;
     let sound = summary::print(&rows);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints what the tests found on each kernel, and keeps it where that was asked for.
-fn tell_support(rows: &[Row], write: bool) -> Result<()> {
+fn tell_support(rows: &[Row], options: &Options) -> Result<()> {
     let kernels = rows.iter().filter(|row| !row.tally.facts.is_empty());
     let kernels = kernels.map(|row| (row.place.as_str(), row.tally.facts.as_slice()));
     let kernels = kernels.collect::<Vec<_>>();
@@ -96,7 +96,8 @@ fn tell_support(rows: &[Row], write: bool) -> Result<()> {
     for (name, page) in pages {
         let Some(page) = page else { continue };
         say!("{page}");
-        if write {
+        // A part of the matrix is not to take the place of the whole.
+        if options.write_support && (name != "truth.md" || options.long) {
             place::make_dir(&docs)?;
             std::fs::write(docs.join(name), page)
                 .with_context(|| format!("cannot write docs/{name}"))?;
