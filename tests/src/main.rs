@@ -5,6 +5,7 @@
 //! trace.
 
 mod cases;
+mod child;
 mod confusion;
 mod harness;
 mod sys;

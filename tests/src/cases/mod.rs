@@ -5,6 +5,7 @@ mod counts;
 mod demo;
 mod environment;
 mod lifetime;
+mod look;
 mod refusals;
 mod support;
 mod truth;
@@ -18,6 +19,7 @@ pub(crate) fn all() -> Vec<Test> {
         demo::TESTS,
         truth::TESTS,
         support::TESTS,
+        look::TESTS,
         refusals::TESTS,
         counts::TESTS,
         account::TESTS,
