@@ -179,7 +179,10 @@ impl Workload {
             self.begin(index, sink);
             let (faults, totals) = self.faults(index);
             faults.chunks(256).for_each(|batch| sink.faults(batch));
-            sink.rare(&decode::encode(&Rare::Exit(totals)));
+            // As the kernel side tells it: first that it ended, later its account.
+            let ended = Totals { header: totals.header, ..Totals::default() };
+            sink.rare(&decode::encode(&Rare::Exit(ended)));
+            sink.rare(&decode::encode(&Rare::Totals(totals)));
         }
     }
 

@@ -6,6 +6,7 @@ mod demo;
 mod environment;
 mod lifetime;
 mod look;
+mod recording;
 mod refusals;
 mod support;
 mod truth;
@@ -23,6 +24,7 @@ pub(crate) fn all() -> Vec<Test> {
         refusals::TESTS,
         counts::TESTS,
         account::TESTS,
+        recording::TESTS,
         lifetime::TESTS,
     ]
     .into_iter()

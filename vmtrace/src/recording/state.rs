@@ -80,8 +80,9 @@ impl State {
                 self.ended.add(&totals.into());
                 self.end(totals.header.pid, totals.header.tid);
             }
-            Rare::Totals(_)
-            | Rare::Tlb(_)
+            // A thread's account comes when the kernel lets go of it, after its exit.
+            Rare::Totals(totals) => self.ended.add(&totals.into()),
+            Rare::Tlb(_)
             | Rare::Victim(_)
             | Rare::Oom(_)
             | Rare::Spill(_)

@@ -106,6 +106,16 @@ fn the_newest_is_kept_and_makes_sense() {
 }
 
 #[test]
+fn whoever_ended_before_the_newest_part_is_accounted_for() {
+    let path = Temporary::new("ended");
+    let load = Workload { faults: 20_000, processes: 10, ..LOAD };
+    record(&path, &load, Some(1 << 20));
+    let accounting = report(&path).accounting;
+    assert!(accounting.complete && accounting.older > 40_000, "{accounting:?}");
+    assert_eq!(accounting.seen, 200_000);
+}
+
+#[test]
 fn what_cannot_be_a_recording_is_told() {
     let path = Temporary::new("none");
     fs::write(&path.0, "").unwrap();
