@@ -5,6 +5,7 @@
 //! same kind. Each step remembers its last answer, and a step that remembers
 //! has nothing to look up.
 
+mod groups;
 mod hot;
 mod oom;
 
@@ -102,6 +103,7 @@ pub struct Pipeline<O = ()> {
     accounts: Accounts,
     stream: Stream,
     stories: Vec<Story>,
+    groups: groups::Groups,
     hot: hot::Hot,
     observer: O,
     filters: bool,
@@ -125,6 +127,7 @@ impl<O: Observer> Pipeline<O> {
             accounts: Accounts::default(),
             stream: Stream::default(),
             stories: Vec::new(),
+            groups: groups::Groups::default(),
             hot: hot::Hot::default(),
             observer,
             filters: options.filters(),
@@ -192,6 +195,7 @@ impl<O: Observer> Pipeline<O> {
             Rare::Tlb(tlb) => self.flush(tlb),
             Rare::Counters(counters) => self.stream.counters = *counters,
             Rare::Doorbell(_) => {}
+            Rare::GroupName(name) => self.name_group(name),
         }
     }
 

@@ -124,6 +124,7 @@ impl<'a, S: Sink> Joined<'a, S> {
                 self.header(&mut spill.header);
                 self.fault(&mut spill.common);
             }
+            Rare::GroupName(_) => {}
             Rare::Cgroup(cgroup) => self.header(&mut cgroup.header),
             Rare::Counters(counters) => self.header(&mut counters.header),
             Rare::Doorbell(header) => self.header(header),

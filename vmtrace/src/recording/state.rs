@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use vmtrace_common::evidence::nature;
-use vmtrace_common::record::{Header, Region, Task};
+use vmtrace_common::record::{GroupName, Header, Region, Task};
 
 use super::batch::Batch;
 use crate::decode::{self, Rare, encode};
@@ -35,6 +35,8 @@ pub(super) struct State {
     inherit: bool,
     tasks: BTreeMap<u32, Task>,
     processes: HashMap<u32, Process, Spread>,
+    /// What cgroups are called, by their ids.
+    groups: BTreeMap<u64, GroupName>,
     /// The accounts of threads that are gone, added up.
     ended: Account,
 }
@@ -82,6 +84,9 @@ impl State {
             }
             // A thread's account comes when the kernel lets go of it, after its exit.
             Rare::Totals(totals) => self.ended.add(&totals.into()),
+            Rare::GroupName(name) => {
+                self.groups.insert(name.cgroup, **name);
+            }
             Rare::Tlb(_)
             | Rare::Victim(_)
             | Rare::Oom(_)
@@ -142,6 +147,9 @@ impl State {
         if self.ended != Account::default() {
             // In nobody's name, and as one that may be told again.
             add(&encode(&Rare::Totals(self.ended.totals(Header::default()))));
+        }
+        for name in self.groups.values() {
+            add(&encode(&Rare::GroupName(Box::new(*name))));
         }
         let (processes, threads): (Vec<&Task>, Vec<&Task>) =
             self.tasks.values().partition(|task| task.header.pid == task.header.tid);

@@ -28,7 +28,7 @@ const ROUNDS: (u64, u64) = (20, 2);
 const IN_GROUP: [i64; 5] = [100, 140, 60, 180, 0];
 const OF_MACHINE: [i64; 5] = [3, 5, 2, 7, 0];
 /// How long a round may take.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A memory cgroup that goes with its owner.
 struct Group {
