@@ -6,6 +6,7 @@ mod demo;
 mod environment;
 mod lifetime;
 mod look;
+mod options;
 mod recording;
 mod refusals;
 mod support;
@@ -23,6 +24,7 @@ pub(crate) fn all() -> Vec<Test> {
         look::TESTS,
         refusals::TESTS,
         counts::TESTS,
+        options::TESTS,
         account::TESTS,
         recording::TESTS,
         lifetime::TESTS,
