@@ -5,6 +5,7 @@
 //! trace.
 
 mod cases;
+mod child;
 mod harness;
 mod played;
 mod sys;

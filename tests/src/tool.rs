@@ -69,6 +69,11 @@ pub(crate) fn report(output: &Output) -> Result<Report> {
 }
 
 impl Report {
+    /// All of it.
+    pub(crate) const fn json(&self) -> &Value {
+        &self.json
+    }
+
     /// All faults of all processes.
     pub(crate) fn faults(&self) -> u64 {
         CLASSES.iter().map(|class| self.class(class)).sum()

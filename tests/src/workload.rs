@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::sys;
+use crate::child;
 use crate::sys::mapping::{Mapping, What, forked};
 
 pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
     let words = words.iter().map(String::as_str).collect::<Vec<_>>();
     match words[..] {
-        ["touch", count] => touch(count.parse().context("touch takes a number of pages")?)?,
+        ["touch", count] => touch(What::Anonymous, pages(count)?)?,
+        ["touch", count, "populated"] => touch(What::Populated, pages(count)?)?,
+        ["touch", count, "huge"] => touch_huge(pages(count)?)?,
         ["sleep", millis] => {
             let millis = millis.parse().context("sleep takes milliseconds")?;
             std::thread::sleep(Duration::from_millis(millis));
@@ -25,18 +27,31 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
             mixed(threads, cycles.parse().context("mixed takes a number of cycles")?)?;
         }
         ["cost", rounds] => cost(rounds.parse().context("cost takes a number of rounds")?)?,
+        ["hold", mib] => child::hold(mib.parse().context("hold takes a number of MiB")?)?,
+        ["divide", count] => child::divide(count.parse().context("divide takes a number")?)?,
         ["mortals", count] => mortals(count.parse().context("mortals takes a number")?)?,
         _ => bail!("no such workload: {}", words.join(" ")),
     }
     Ok(ExitCode::SUCCESS)
 }
 
+fn pages(count: &str) -> Result<usize> {
+    count.parse().context("touch takes a number of pages")
+}
+
 /// Writes to each of `count` fresh pages, once.
-fn touch(count: usize) -> Result<()> {
-    let pages = sys::fresh_pages(count)?;
-    for page in pages.chunks_exact_mut(4096).take(count) {
-        page[0] = std::hint::black_box(1);
+fn touch(what: What<'_>, count: usize) -> Result<()> {
+    if count > 0 {
+        Mapping::new(what, count)?.write();
     }
+    Ok(())
+}
+
+/// The same, with the advice to take huge pages.
+fn touch_huge(count: usize) -> Result<()> {
+    let mapping = Mapping::new(What::Anonymous, count)?;
+    mapping.advise(libc::MADV_HUGEPAGE);
+    mapping.write();
     Ok(())
 }
 

@@ -105,6 +105,8 @@ pub mod tag {
     pub const COUNTERS: u16 = 13;
     /// A header alone: a ring is half full.
     pub const DOORBELL: u16 = 14;
+    /// [`GroupName`](super::GroupName).
+    pub const GROUP_NAME: u16 = 15;
 }
 
 /// What every rare record begins with.
@@ -380,3 +382,21 @@ pub struct Spill {
 
 const _: () = assert!(size_of::<Spill>() == 24 + 64 + 24 + 4 * crate::buckets::COUNT);
 const _: () = assert!(size_of::<Spill>().is_multiple_of(8));
+
+/// What a cgroup is called, found by user space.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct GroupName {
+    /// Of nobody; `time` is 0.
+    pub header: Header,
+    /// The cgroup's id.
+    pub cgroup: u64,
+    /// How many bytes of `name` count.
+    pub name_len: u32,
+    /// Nothing.
+    pub reserved: u32,
+    /// Its path below the root of its hierarchy.
+    pub name: [u8; PATH],
+}
+
+const _: () = assert!(size_of::<GroupName>() == 40 + PATH);

@@ -6,7 +6,8 @@ use std::fmt;
 
 use vmtrace_common::counters::Counters;
 use vmtrace_common::record::{
-    Cgroup, Exec, Fault, Header, Oom, PATH, Region, Rename, Spill, Task, Tlb, Totals, Victim, tag,
+    Cgroup, Exec, Fault, GroupName, Header, Oom, PATH, Region, Rename, Spill, Task, Tlb, Totals,
+    Victim, tag,
 };
 
 /// One rare record.
@@ -38,6 +39,8 @@ pub enum Rare {
     Counters(Counters),
     /// A ring is half full: of no interest here.
     Doorbell(Header),
+    /// What a cgroup is called.
+    GroupName(Box<GroupName>),
 }
 
 /// Why bytes are no record.
@@ -100,6 +103,7 @@ pub fn rare(bytes: &[u8]) -> Result<Rare, Malformed> {
         tag::CGROUP => exact(bytes).map(Rare::Cgroup),
         tag::COUNTERS => exact(bytes).map(Rare::Counters),
         tag::DOORBELL => exact(bytes).map(Rare::Doorbell),
+        tag::GROUP_NAME => padded(bytes).map(|name| Rare::GroupName(Box::new(name))),
         unknown => Err(Malformed::Tag(unknown)),
     }
 }
@@ -120,6 +124,7 @@ impl Rare {
             Self::Cgroup(record) => &record.header,
             Self::Counters(record) => &record.header,
             Self::Doorbell(header) => header,
+            Self::GroupName(record) => &record.header,
         }
     }
 }
@@ -155,6 +160,7 @@ pub fn encode(record: &Rare) -> Vec<u8> {
             spill.put(&mut bytes);
             tag::SPILL
         }
+        Rare::GroupName(name) => put(&**name, tag::GROUP_NAME, &mut bytes),
         Rare::Task(task) => put(task, tag::TASK, &mut bytes),
         Rare::Exit(totals) => put(totals, tag::EXIT, &mut bytes),
         Rare::Totals(totals) => put(totals, tag::TOTALS, &mut bytes),
@@ -294,6 +300,7 @@ records! {
     Exec: header old_tid path_len stack stack_end comm path;
     Rename: header comm;
     Cgroup: header cgroup;
+    GroupName: header cgroup name_len reserved name;
     Tlb: header pages reason reserved;
     Victim: header total_vm anon_rss file_rss shmem_rss page_tables uid score_adj comm;
     Oom: header points total_pages memcg victim constraint order gfp comm;
@@ -337,6 +344,7 @@ mod tests {
             size_of::<Cgroup>(),
             size_of::<Counters>(),
             size_of::<Header>(),
+            size_of::<GroupName>(),
         ];
         let records = synthetic::one_of_each();
         assert_eq!(records.len(), sizes.len());

@@ -5,6 +5,7 @@
 //! same kind. Each step remembers its last answer, and a step that remembers
 //! has nothing to look up.
 
+mod groups;
 mod hot;
 mod oom;
 
@@ -20,7 +21,7 @@ use crate::classify::{self, Classifier, Surroundings};
 use crate::decode::{self, Malformed, Rare};
 use crate::fault::{Kind, Kinds};
 use crate::region::{Place, World};
-use crate::stream::Sink;
+use crate::stream::{Lacks, Sink};
 use crate::tally::account::Accounts;
 use crate::tally::keyed::{Key, Keyed};
 use crate::tally::{By, Tally, latency};
@@ -73,6 +74,10 @@ impl Options {
 pub struct Stream {
     /// Faults that arrived, one by one or in spills, filtered or not.
     pub received: u64,
+    /// Of these, in spills.
+    pub spilled: u64,
+    /// What a recording lacks.
+    pub lacks: Lacks,
     /// Those that a filter left out here.
     pub filtered: u64,
     /// Faults whose latency is not known.
@@ -98,6 +103,7 @@ pub struct Pipeline<O = ()> {
     accounts: Accounts,
     stream: Stream,
     stories: Vec<Story>,
+    groups: groups::Groups,
     hot: hot::Hot,
     observer: O,
     filters: bool,
@@ -121,6 +127,7 @@ impl<O: Observer> Pipeline<O> {
             accounts: Accounts::default(),
             stream: Stream::default(),
             stories: Vec::new(),
+            groups: groups::Groups::default(),
             hot: hot::Hot::default(),
             observer,
             filters: options.filters(),
@@ -188,6 +195,7 @@ impl<O: Observer> Pipeline<O> {
             Rare::Tlb(tlb) => self.flush(tlb),
             Rare::Counters(counters) => self.stream.counters = *counters,
             Rare::Doorbell(_) => {}
+            Rare::GroupName(name) => self.name_group(name),
         }
     }
 
@@ -218,6 +226,7 @@ impl<O: Observer> Pipeline<O> {
     fn spill(&mut self, spill: &Spill) {
         let common = Fault { pid: spill.header.pid, ..spill.common };
         self.stream.received = self.stream.received.saturating_add(spill.count);
+        self.stream.spilled = self.stream.spilled.saturating_add(spill.count);
         let place = self.spilled_place(&common);
         let nature = classify::nature_of(&common, place.nature);
         let around = Surroundings { nature, below_stack: false };
@@ -289,6 +298,12 @@ impl<O: Observer> Pipeline<O> {
 }
 
 impl<O: Observer> Sink for Pipeline<O> {
+    fn lacks(&mut self, lacks: Lacks) {
+        let all = &mut self.stream.lacks;
+        all.older = all.older.saturating_add(lacks.older);
+        all.end |= lacks.end;
+    }
+
     fn faults(&mut self, faults: &[Fault]) {
         self.stream.received += faults.len() as u64;
         let mut latest = self.stream.last_time;

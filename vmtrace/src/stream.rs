@@ -9,8 +9,20 @@
 
 use vmtrace_common::record::Fault;
 
+/// What is known beforehand to be missing from a stream that was recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lacks {
+    /// Faults before the newest part, which alone was to be kept.
+    pub older: u64,
+    /// Its end, where the accounts of threads stand that outlived the session.
+    pub end: bool,
+}
+
 /// Takes records.
 pub trait Sink {
+    /// A recording begins that lacks something.
+    fn lacks(&mut self, _lacks: Lacks) {}
+
     /// Takes faults, oldest first as far as one CPU is concerned.
     fn faults(&mut self, faults: &[Fault]);
 

@@ -4,8 +4,8 @@
 use vmtrace_common::counters::Counters;
 use vmtrace_common::evidence::{end, error, flag, mark, nature, origin, ret};
 use vmtrace_common::record::{
-    COMM, Cgroup, Exec, Fault, Header, Oom, PATH, Region, Rename, Spill, Task, Tlb, Totals, Victim,
-    name,
+    COMM, Cgroup, Exec, Fault, GroupName, Header, Oom, PATH, Region, Rename, Spill, Task, Tlb,
+    Totals, Victim, name,
 };
 
 use crate::decode::{self, Rare};
@@ -97,7 +97,15 @@ pub fn one_of_each() -> Vec<Rare> {
         Rare::Cgroup(Cgroup { header, cgroup: 42 }),
         Rare::Counters(Counters { header, ..Counters::default() }),
         Rare::Doorbell(header),
+        Rare::GroupName(Box::new(group_name(42, "/system.slice/x"))),
     ]
+}
+
+/// What a cgroup is called.
+pub fn group_name(cgroup: u64, path: &str) -> GroupName {
+    let name_len = u32::try_from(path.len().min(PATH)).unwrap_or(0);
+    let header = Header::default();
+    GroupName { header, cgroup, name_len, reserved: 0, name: fixed(path.as_bytes()) }
 }
 
 /// Faults with common evidence, folded.
@@ -179,7 +187,10 @@ impl Workload {
             self.begin(index, sink);
             let (faults, totals) = self.faults(index);
             faults.chunks(256).for_each(|batch| sink.faults(batch));
-            sink.rare(&decode::encode(&Rare::Exit(totals)));
+            // As the kernel side tells it: first that it ended, later its account.
+            let ended = Totals { header: totals.header, ..Totals::default() };
+            sink.rare(&decode::encode(&Rare::Exit(ended)));
+            sink.rare(&decode::encode(&Rare::Totals(totals)));
         }
     }
 

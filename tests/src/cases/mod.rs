@@ -6,7 +6,10 @@ mod demo;
 mod environment;
 mod latency;
 mod lifetime;
+mod look;
 mod namespace;
+mod options;
+mod recording;
 mod refusals;
 mod stress;
 mod support;
@@ -22,9 +25,12 @@ pub(crate) fn all() -> Vec<Test> {
         truth::TESTS,
         latency::TESTS,
         support::TESTS,
+        look::TESTS,
         refusals::TESTS,
         counts::TESTS,
+        options::TESTS,
         account::TESTS,
+        recording::TESTS,
         lifetime::TESTS,
         namespace::TESTS,
         stress::TESTS,

@@ -60,34 +60,6 @@ pub(crate) fn fixed_addresses() -> Result<()> {
     if done == -1 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
-/// Fresh, private, anonymous memory in 4 KiB pages, not yet touched. It is
-/// never given back: a workload ends soon.
-pub(crate) fn fresh_pages(count: usize) -> Result<&'static mut [u8]> {
-    let size = count.max(1) * 4096;
-    // SAFETY: a new mapping at an address of the kernel's choice: nothing that
-    // exists is touched.
-    let start = unsafe {
-        libc::mmap(
-            std::ptr::null_mut(),
-            size,
-            libc::PROT_READ | libc::PROT_WRITE,
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
-            -1,
-            0,
-        )
-    };
-    if start == libc::MAP_FAILED {
-        return Err(Error::last_os_error());
-    }
-    // A huge page would be one fault for 512 pages. A kernel without huge
-    // pages refuses the advice and needs none.
-    // SAFETY: the range is the mapping just made.
-    unsafe { libc::madvise(start, size, libc::MADV_NOHUGEPAGE) };
-    // SAFETY: the mapping is `size` zeroed bytes, readable and writable, that
-    // nobody else knows of and that stay mapped for good.
-    Ok(unsafe { std::slice::from_raw_parts_mut(start.cast::<u8>(), size) })
-}
-
 /// Sends a signal to a process.
 pub(crate) fn signal(pid: u32, signal: i32) -> Result<()> {
     let pid = i32::try_from(pid).map_err(Error::other)?;

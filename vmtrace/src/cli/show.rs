@@ -11,7 +11,7 @@ use crate::preface::Preface;
 use crate::report::events::{Events, Style};
 use crate::report::live::{Live, Stage};
 use crate::report::{Summary, json, text};
-use crate::stream::Sink;
+use crate::stream::{Lacks, Sink};
 use crate::term::Screen;
 
 /// What is written while records still come.
@@ -138,6 +138,13 @@ impl Show {
 }
 
 impl Sink for Show {
+    fn lacks(&mut self, lacks: Lacks) {
+        match &mut self.flow {
+            Flow::Counted(pipeline) => pipeline.lacks(lacks),
+            Flow::Listed(pipeline) => pipeline.lacks(lacks),
+        }
+    }
+
     fn faults(&mut self, faults: &[Fault]) {
         match &mut self.flow {
             Flow::Counted(pipeline) => pipeline.faults(faults),

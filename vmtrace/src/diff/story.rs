@@ -4,6 +4,9 @@ use super::Change;
 use super::change::Noise;
 use crate::term::units::{count, nanoseconds};
 
+/// Pages in a huge one.
+const HUGE: u64 = 512;
+
 /// Sentences about regions at most: the table has the rest.
 const REGIONS: usize = 5;
 
@@ -65,10 +68,28 @@ pub(super) fn sentences(kinds: &[Change], regions: &[Change]) -> Vec<String> {
             told.push(meaning.to_owned());
         }
     }
+    // A few hundred pages fit into a huge one: too few of those to be told from noise
+    // may stand for all that changed.
+    let grew = |kind: &str, [from, to]: [usize; 2]| {
+        let kind = kinds.iter().find(|change| change.name == kind);
+        kind.map_or(0, |kind| kind.counts[to].saturating_sub(kind.counts[from]))
+    };
+    let replaced = |[from, to]: [usize; 2]| {
+        let (huge, small) = (grew("thp", [from, to]), grew("anon-zero", [to, from]));
+        huge > 0 && huge.saturating_mul(HUGE * 2) >= small
+    };
+    for (how, order, meaning) in
+        [(Noise::Fell, [0, 1], MEANINGS[0].4), (Noise::Rose, [1, 0], MEANINGS[1].4)]
+    {
+        let told_already = told.iter().any(|sentence| sentence == meaning);
+        if went("anon-zero") == how && replaced(order) && !told_already {
+            told.push(meaning.to_owned());
+        }
+    }
     let only_fell = |kind: &str| {
         went(kind) == Noise::Fell && kinds.iter().all(|change| change.count != Noise::Rose)
     };
-    if only_fell("anon-zero") {
+    if only_fell("anon-zero") && !replaced([0, 1]) {
         told.push(
             "no other kind took its place: that memory is touched no more, or it is filled beforehand (MAP_POPULATE, mlock, io_uring), which the tracepoint backend does not see as faults"
                 .to_owned(),

@@ -199,7 +199,7 @@ impl<O: Observer> Pipeline<O> {
                 }
             }
             Label::Cgroup if key.value == 0 => "(unknown)".to_owned(),
-            Label::Cgroup => format!("cgroup {}", key.value),
+            Label::Cgroup => self.group_label(key.value),
             Label::Cpu => cpu_key(&self.options, fault.cpu).1,
         }
     }

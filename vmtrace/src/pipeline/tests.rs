@@ -213,3 +213,20 @@ fn keys_are_counted_as_asked() {
     assert_eq!(run(By::Cgroup), rows(&[("cgroup 1", 3)]));
     assert_eq!(run(By::Ip), rows(&[("/bin/x+0x10", 2), ("0x99", 1)]));
 }
+
+#[test]
+fn a_cgroup_is_called_by_its_path_before_and_after_its_first_fault() {
+    let mut pipeline = Pipeline::new(Options { by: By::Cgroup, ..Options::default() });
+    for (tid, cgroup) in [(7, 70), (8, 80)] {
+        let task = vmtrace_common::record::Task { cgroup, ..task(tid, tid, 1, "x") };
+        send(&mut pipeline, &Rare::Task(task));
+    }
+    let named = |id, path| Rare::GroupName(Box::new(synthetic::group_name(id, path)));
+    send(&mut pipeline, &named(70, "/a"));
+    let fault = Fault { pid: 7, tid: 7, ..Fault::default() };
+    pipeline.faults(&[fault, Fault { pid: 8, tid: 8, ..fault }]);
+    send(&mut pipeline, &named(80, "/b\u{1b}[2J"));
+    let labels: Vec<_> = pipeline.keyed().unwrap().entries().iter().map(|e| &*e.label).collect();
+    assert_eq!(labels[0], "/a");
+    assert!(labels[1].starts_with("/b") && !labels[1].contains('\u{1b}'), "{labels:?}");
+}

@@ -165,6 +165,7 @@ impl Mappings {
             | Rare::Oom(_)
             | Rare::Spill(_)
             | Rare::Cgroup(_)
+            | Rare::GroupName(_)
             | Rare::Counters(_)
             | Rare::Doorbell(_) => take(record),
         }

@@ -7,6 +7,7 @@
 
 pub mod backend;
 pub mod btf;
+mod cgroups;
 pub mod mapping;
 pub mod namespace;
 pub mod opened;

@@ -15,6 +15,7 @@ use vmtrace_common::record::{Header, Totals, tag};
 use vmtrace_common::thread::Thread;
 
 use super::backend::{Attacher, Attempt, Backend, Link};
+use super::cgroups::Cgroups;
 use super::mapping::{Change, Mappings};
 use super::namespace::Namespace;
 use super::places::Places;
@@ -95,6 +96,7 @@ pub struct Session {
     /// Where the kernel side does not see regions: who tells of them instead.
     mappings: Option<Mappings>,
     places: Places,
+    cgroups: Cgroups,
     /// What was read and not handed on, in the order of its times.
     waiting: Vec<(u64, Change)>,
     full: u64,
@@ -172,6 +174,7 @@ impl Session {
             table: Table::take(&mut ebpf, namespace)?,
             mappings: None,
             places: Places::read(),
+            cgroups: Cgroups::new(),
             waiting: Vec::new(),
             full: 0,
             _memory: [slots, cursors, spills],
@@ -211,6 +214,9 @@ impl Session {
         let due: Vec<_> = self.waiting.drain(..due).collect();
         for (time, change) in due {
             self.faults_until(time, sink);
+            if let Change::Record(record) = &change {
+                self.cgroups.meet(record);
+            }
             match (change, &mut self.mappings) {
                 (Change::Record(record), Some(mappings)) => {
                     mappings.pass(&record, |record| sink.rare(record));
@@ -222,6 +228,7 @@ impl Session {
         }
         self.faults_until(u64::MAX, sink);
         self.rings.release();
+        self.cgroups.tell(false, |record| sink.rare(record));
         let full = self.rings.full();
         if full != self.full {
             self.full = full;
@@ -276,6 +283,7 @@ impl Session {
         // Once more: what the programs sent while the first was at it.
         self.drain(sink);
         self.collect_spills(sink);
+        self.cgroups.tell(true, |record| sink.rare(record));
         let now = clock::monotonic_ns();
         for (tid, thread) in self.table.threads() {
             sink.rare(&encode(&Rare::Totals(totals(tid, &thread, now))));

@@ -5,7 +5,7 @@ use vmtrace_common::record::{Fault, Header};
 
 use crate::decode::{self, Rare, encode};
 use crate::preface::Preface;
-use crate::stream::Sink;
+use crate::stream::{Lacks, Sink};
 
 /// Linux has at most 2^22 process ids.
 const PID_BITS: u32 = 22;
@@ -124,6 +124,7 @@ impl<'a, S: Sink> Joined<'a, S> {
                 self.header(&mut spill.header);
                 self.fault(&mut spill.common);
             }
+            Rare::GroupName(_) => {}
             Rare::Cgroup(cgroup) => self.header(&mut cgroup.header),
             Rare::Counters(counters) => self.header(&mut counters.header),
             Rare::Doorbell(header) => self.header(header),
@@ -132,6 +133,10 @@ impl<'a, S: Sink> Joined<'a, S> {
 }
 
 impl<S: Sink> Sink for Joined<'_, S> {
+    fn lacks(&mut self, lacks: Lacks) {
+        self.sink.lacks(lacks);
+    }
+
     fn faults(&mut self, faults: &[Fault]) {
         let mut shifted = std::mem::take(&mut self.faults);
         shifted.clear();

@@ -15,7 +15,7 @@ use super::ending::Ending;
 use super::payload;
 use super::scan::{self, Found};
 use crate::preface::Preface;
-use crate::stream::Sink;
+use crate::stream::{Lacks, Sink};
 use crate::term::units::count;
 
 /// Decoding is twice as fast as what is done with the records: more threads
@@ -203,6 +203,7 @@ impl Reading {
         each: &mut dyn FnMut(&mut S, Progress) -> io::Result<()>,
     ) -> io::Result<Outcome> {
         let mut outcome = self.outcome.clone();
+        sink.lacks(Lacks { older: outcome.older, end: !outcome.finished });
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
         let workers = (cores - 1).clamp(1, MOST_WORKERS);
         std::thread::scope(|scope| {

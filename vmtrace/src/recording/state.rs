@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use vmtrace_common::evidence::nature;
-use vmtrace_common::record::{Region, Task};
+use vmtrace_common::record::{GroupName, Header, Region, Task};
 
 use super::batch::Batch;
 use crate::decode::{self, Rare, encode};
 use crate::region::Spread;
 use crate::stream::Sink as _;
+use crate::tally::account::Account;
 
 /// A region, or what later ones left of it.
 #[derive(Clone, Debug)]
@@ -34,6 +35,10 @@ pub(super) struct State {
     inherit: bool,
     tasks: BTreeMap<u32, Task>,
     processes: HashMap<u32, Process, Spread>,
+    /// What cgroups are called, by their ids.
+    groups: BTreeMap<u64, GroupName>,
+    /// The accounts of threads that are gone, added up.
+    ended: Account,
 }
 
 impl State {
@@ -73,9 +78,16 @@ impl State {
                 }
                 self.processes.entry(exec.header.pid).or_default().space.clear();
             }
-            Rare::Exit(totals) => self.end(totals.header.pid, totals.header.tid),
-            Rare::Totals(_)
-            | Rare::Tlb(_)
+            Rare::Exit(totals) => {
+                self.ended.add(&totals.into());
+                self.end(totals.header.pid, totals.header.tid);
+            }
+            // A thread's account comes when the kernel lets go of it, after its exit.
+            Rare::Totals(totals) => self.ended.add(&totals.into()),
+            Rare::GroupName(name) => {
+                self.groups.insert(name.cgroup, **name);
+            }
+            Rare::Tlb(_)
             | Rare::Victim(_)
             | Rare::Oom(_)
             | Rare::Spill(_)
@@ -120,8 +132,8 @@ impl State {
         space.insert(start, Piece { end, offset: region.offset, source: source.into() });
     }
 
-    /// Everything that is there, as records: the processes, their threads, their
-    /// regions.
+    /// Everything that is there, as records: the accounts of those that are gone,
+    /// the processes, their threads, their regions.
     pub(super) fn batches(&self) -> Vec<Batch> {
         let mut batches = vec![Batch::default()];
         let mut add = |record: &[u8]| {
@@ -132,6 +144,13 @@ impl State {
                 batch.rare(record);
             }
         };
+        if self.ended != Account::default() {
+            // In nobody's name, and as one that may be told again.
+            add(&encode(&Rare::Totals(self.ended.totals(Header::default()))));
+        }
+        for name in self.groups.values() {
+            add(&encode(&Rare::GroupName(Box::new(*name))));
+        }
         let (processes, threads): (Vec<&Task>, Vec<&Task>) =
             self.tasks.values().partition(|task| task.header.pid == task.header.tid);
         for task in processes.into_iter().chain(threads) {

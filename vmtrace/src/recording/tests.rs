@@ -4,7 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::path::PathBuf;
 
 use super::*;
+use crate::pipeline::{Options, Pipeline};
 use crate::preface::Preface;
+use crate::report::Summary;
+use crate::report::json::LIMITS;
 use crate::stream::Sink as _;
 use crate::synthetic::{Numbers, Workload};
 
@@ -51,6 +54,14 @@ fn read(path: &Temporary) -> Result<(Batch, Outcome), Unreadable> {
     Ok((all, outcome))
 }
 
+/// What a report says of it.
+fn report(path: &Temporary) -> Summary {
+    let reading = Reading::open(&path.0).unwrap();
+    let mut pipeline = Pipeline::new(Options::for_backend(&reading.preface().backend));
+    reading.replay(&mut pipeline, &mut |_, _| Ok(())).unwrap();
+    Summary::of(&pipeline, reading.preface(), LIMITS)
+}
+
 #[test]
 fn a_recording_comes_back() {
     let path = Temporary::new("whole");
@@ -84,8 +95,24 @@ fn the_newest_is_kept_and_makes_sense() {
     let (faults, _) = load.faults(1);
     let tail = all.faults.len().min(faults.len());
     assert_eq!(all.faults[all.faults.len() - tail..], faults[faults.len() - tail..]);
+    let summary = report(&path);
+    let accounting = &summary.accounting;
+    assert!(accounting.complete, "{accounting:?}");
+    assert_eq!((accounting.seen, accounting.older), (160_000, outcome.older));
+    assert_eq!(accounting.older + accounting.received, 160_000);
+    assert!(summary.processes.iter().all(|process| process.accounting.complete));
     let regions = all.rares().filter(|record| record.len() == 592).count();
     assert!(regions >= 40, "the regions are told again: {regions}");
+}
+
+#[test]
+fn whoever_ended_before_the_newest_part_is_accounted_for() {
+    let path = Temporary::new("ended");
+    let load = Workload { faults: 20_000, processes: 10, ..LOAD };
+    record(&path, &load, Some(1 << 20));
+    let accounting = report(&path).accounting;
+    assert!(accounting.complete && accounting.older > 40_000, "{accounting:?}");
+    assert_eq!(accounting.seen, 200_000);
 }
 
 #[test]
@@ -106,6 +133,17 @@ fn what_cannot_be_a_recording_is_told() {
     let folder = Temporary(std::env::temp_dir());
     assert!(matches!(Reading::open(&folder.0), Err(Unreadable::NoRecording)));
     std::mem::forget(folder);
+}
+
+#[test]
+fn without_an_end_no_account_is_called_complete() {
+    let path = Temporary::new("endless");
+    let (whole, _) = small(&path);
+    fs::write(&path.0, &whole[..whole.len() - 1]).unwrap();
+    let accounting = report(&path).accounting;
+    assert!(!accounting.complete && accounting.received == 900, "{accounting:?}");
+    assert_eq!(accounting.incomplete_because.len(), 1, "{accounting:?}");
+    assert!(accounting.incomplete_because[0].contains("has no end"), "{accounting:?}");
 }
 
 const SMALL: Workload =

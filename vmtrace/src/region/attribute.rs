@@ -15,7 +15,7 @@ use vmtrace_common::record::{Exec, Fault, Header, Region, Rename, Task};
 use super::Spread;
 use super::kept::{Place, Process, Row, Thread};
 use super::names::{self, NameId, Names, Part};
-use super::space::Mapping;
+use super::space::{Mapping, Space};
 use crate::term::escape;
 
 /// Dead processes whose address space is still kept.
@@ -30,6 +30,10 @@ const MOST_ROWS: usize = 1 << 20;
 /// Mappings that children may have from their parents, were each as large as
 /// the one in question: a hostile recording must not multiply them.
 const MOST_INHERITED: usize = 6 << 20;
+
+/// Mappings that are known at a time, of all processes; what is described beyond
+/// them is not known.
+const MOST_MAPPINGS: usize = 3 << 20;
 
 /// How far up a process's ancestors are asked for a region of its own that
 /// nobody described.
@@ -50,6 +54,8 @@ pub struct World {
     dead: VecDeque<u32>,
     /// Places of dead processes that own nothing.
     free: Vec<u32>,
+    /// Mappings of all processes.
+    mapped: usize,
     /// A new process has its parent's regions until it is told otherwise.
     inherit: bool,
 }
@@ -142,7 +148,9 @@ impl World {
     fn inherit(&mut self, child: u32, parent: u32) {
         let Some(&parent) = self.pids.get(&parent) else { return };
         let mappings = self.processes[parent as usize].space.len();
-        if mappings.saturating_mul(self.pids.len()) > MOST_INHERITED {
+        if mappings.saturating_mul(self.pids.len()) > MOST_INHERITED
+            || self.mapped + mappings > MOST_MAPPINGS
+        {
             return;
         }
         let mut space = self.processes[parent as usize].space.clone();
@@ -154,7 +162,7 @@ impl World {
                 copy.row = row;
             }
         }
-        self.processes[child as usize].space = space;
+        self.change(child, |own| *own = space);
     }
 
     /// A thread ended, and its process with the last one.
@@ -176,8 +184,8 @@ impl World {
     }
 
     fn bury(&mut self, process: u32) {
+        self.change(process, Space::clear);
         let state = &mut self.processes[process as usize];
-        state.space.clear();
         state.rows = HashMap::default();
         let pid = state.pid;
         let owner = state.owner;
@@ -194,9 +202,9 @@ impl World {
         let Header { pid, tid, .. } = exec.header;
         let process = self.process(pid);
         let comm = self.comm(&exec.comm);
+        self.change(process, Space::clear);
         let state = &mut self.processes[process as usize];
         state.comm = comm;
-        state.space.clear();
         if exec.old_tid != tid && self.threads.remove(&exec.old_tid).is_some() {
             state.threads = state.threads.saturating_sub(1);
         }
@@ -235,7 +243,7 @@ impl World {
         let process = self.process(region.header.pid);
         let (start, end) = (region.start, region.end);
         if region.nature & nature::KNOWN == 0 {
-            self.processes[process as usize].space.unmap(start, end);
+            self.change(process, |space| space.unmap(start, end));
             return;
         }
         if start >= end {
@@ -253,7 +261,18 @@ impl World {
         let row = self.row(process, name, region.nature, part, start, end);
         let nature = region.nature;
         let mapping = Mapping { end, offset: region.offset, row, nature, nameless };
-        self.processes[process as usize].space.map(start, mapping);
+        let room = self.mapped < MOST_MAPPINGS;
+        self.change(process, |space| {
+            if room { space.map(start, mapping) } else { space.unmap(start, end) }
+        });
+    }
+
+    /// Changes what a process has mapped, and counts it.
+    fn change(&mut self, process: u32, change: impl FnOnce(&mut Space)) {
+        let space = &mut self.processes[process as usize].space;
+        let before = space.len();
+        change(space);
+        self.mapped = (self.mapped + space.len()).saturating_sub(before);
     }
 
     /// What an anonymous region is, going by what it touches. Data that comes

@@ -22,7 +22,15 @@ pub struct Names {
     /// By the text's hash, or the next free number after it.
     ids: HashMap<u64, NameId, Spread>,
     hasher: RandomState,
+    /// What the texts take.
+    bytes: usize,
 }
+
+/// What all names together may take; later ones share [`MORE`]. A recording that
+/// was made to, or a process that maps files by the million, must not eat memory.
+pub(super) const MOST_BYTES: usize = 96 << 20;
+/// What a name takes beside its text.
+const EACH: usize = 48;
 
 impl Names {
     /// The id of a name that is safe to show.
@@ -34,6 +42,11 @@ impl Names {
             }
             hash = hash.wrapping_add(1);
         }
+        let bytes = self.bytes + text.len() + EACH;
+        if bytes > MOST_BYTES && text != MORE {
+            return self.intern(MORE);
+        }
+        self.bytes = bytes;
         let id = NameId(u32::try_from(self.texts.len()).unwrap_or(u32::MAX));
         self.texts.push(text.into());
         self.ids.insert(hash, id);

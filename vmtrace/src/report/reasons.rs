@@ -6,12 +6,22 @@
 //! the kernel's own counters: minor + cow = `min_flt`, major = `maj_flt`. With
 //! filters the classes cannot add up; complete then means that what was seen
 //! was sent, spilled or left out on request, and that what was sent arrived.
+//!
+//! A recording that keeps the newest part (`--max-size`) holds the accounts of the
+//! whole session: there, too, the classes cannot add up. Complete then means that
+//! nothing was lost and that what was sent one by one is either here or before the
+//! part that was kept.
 
 use super::summary::{Accounting, Classes};
 use crate::fault::{Class, Kind, Kinds};
 use crate::pipeline::{Observer, Options, Pipeline};
+use crate::stream::Lacks;
 use crate::tally::account::Account;
 use crate::term::units::count;
+
+/// Why a recording that was cut short has no accounts to be held against.
+const NO_END: &str =
+    "the recording has no end: the accounts of threads that were alive are missing";
 
 /// What a session's filters leave out, in words.
 pub fn filters(options: &Options) -> Vec<String> {
@@ -48,9 +58,21 @@ pub fn session<O: Observer>(
     backend: &str,
 ) -> Accounting {
     let stream = pipeline.stream();
+    let lacks = stream.lacks;
     let mut because = Vec::new();
     let sent = account.emitted.saturating_add(account.spilled);
-    if account.seen == 0 && stream.received > 0 {
+    let singly = stream.received.saturating_sub(stream.spilled);
+    let there = singly.saturating_add(lacks.older);
+    if lacks.end {
+        because.push(NO_END.to_owned());
+    } else if lacks.older > 0 {
+        if account.emitted != there {
+            let (sent, older, here) = (count(account.emitted), count(lacks.older), count(singly));
+            because.push(format!(
+                "the kernel side sent {sent} faults one by one; {older} are before the part that was kept, and {here} are in it"
+            ));
+        }
+    } else if account.seen == 0 && stream.received > 0 {
         because.push("the kernel side's account is missing".to_owned());
     } else if sent != stream.received {
         let (sent, received) = (count(sent), count(stream.received));
@@ -71,9 +93,15 @@ pub fn session<O: Observer>(
     if counters.missed > 0 && !because.is_empty() {
         because.push(format!("programs were skipped {} times", count(counters.missed)));
     }
-    let mut accounting = judged(pipeline.options(), account, classes, because);
+    let mut accounting = judged(pipeline.options(), account, classes, lacks, because);
     accounting.received = stream.received;
-    if backend == "tracepoint" && account.min_flt > min_flt(classes) && !accounting.complete {
+    accounting.older = lacks.older;
+    let whole = lacks == Lacks::default();
+    if whole
+        && backend == "tracepoint"
+        && account.min_flt > min_flt(classes)
+        && !accounting.complete
+    {
         accounting.incomplete_because.push(
             "the tracepoint backend does not see faults without an exception (get_user_pages)"
                 .to_owned(),
@@ -83,8 +111,14 @@ pub fn session<O: Observer>(
 }
 
 /// A process's account.
-pub fn process(options: &Options, account: &Account, classes: &Classes) -> Accounting {
-    let mut accounting = judged(options, account, classes, Vec::new());
+pub fn process(
+    options: &Options,
+    account: &Account,
+    classes: &Classes,
+    lacks: Lacks,
+) -> Accounting {
+    let because = if lacks.end { vec![NO_END.to_owned()] } else { Vec::new() };
+    let mut accounting = judged(options, account, classes, lacks, because);
     accounting.received = account.emitted.saturating_add(account.spilled);
     accounting
 }
@@ -97,6 +131,7 @@ fn judged(
     options: &Options,
     account: &Account,
     classes: &Classes,
+    lacks: Lacks,
     mut because: Vec<String>,
 ) -> Accounting {
     if account.lost > 0 {
@@ -105,7 +140,7 @@ fn judged(
     if account.lost == 0 && account.stale == 0 && !account.balances() {
         because.push("seen is not emitted + spilled + filtered".to_owned());
     }
-    if account.filtered == 0 && !options.filters() {
+    if account.filtered == 0 && !options.filters() && lacks == Lacks::default() {
         let told = [
             ("minor + cow", min_flt(classes), "min_flt", account.min_flt),
             ("major", classes.of(Class::Major).count, "maj_flt", account.maj_flt),
@@ -132,6 +167,7 @@ fn judged(
         min_flt: account.min_flt,
         maj_flt: account.maj_flt,
         received: 0,
+        older: 0,
         complete: because.is_empty(),
         incomplete_because: because,
     }

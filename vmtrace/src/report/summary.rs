@@ -157,6 +157,8 @@ pub struct Accounting {
     pub maj_flt: u64,
     /// Faults that arrived here, one by one or folded.
     pub received: u64,
+    /// Faults before the part that the recording keeps.
+    pub older: u64,
     /// Nothing is missing and the classes add up to the kernel's counters.
     pub complete: bool,
     /// Why not, in sentences.

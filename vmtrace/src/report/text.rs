@@ -49,8 +49,9 @@ pub(super) fn head(out: &mut dyn Write, screen: &Screen, summary: &Summary) -> i
     let title = escape::fit(or(&summary.target, "page faults"), room);
     writeln!(out, "{}  {circumstances}", screen.paint(Ink::Bold, title))?;
     let rate = match per_second(faults, summary.duration_ns) {
-        Some(rate) => format!(" ({}/s)", count(rate)),
-        None => String::new(),
+        // The part that is kept did not take the whole time.
+        Some(rate) if summary.accounting.older == 0 => format!(" ({}/s)", count(rate)),
+        Some(_) | None => String::new(),
     };
     write!(out, "{} faults{rate}", screen.paint(Ink::Bold, count(faults)))?;
     write!(out, ", {} spent in them", nanoseconds(summary.classes.total_ns()))?;
@@ -90,8 +91,15 @@ fn accounting(out: &mut dyn Write, screen: &Screen, summary: &Summary) -> io::Re
         count(account.min_flt),
         count(account.maj_flt),
     );
+    if account.older > 0 {
+        let (older, here) = (count(account.older), count(account.received));
+        let part = format!(
+            "this is the newest part of a recording, {here} faults; {older} before it were not kept, and the numbers below are of the whole session"
+        );
+        sentence(out, screen, (Ink::Bold, "in part:"), &part)?;
+    }
     if account.complete {
-        let verdict = if filtered { "nothing lost:" } else { "complete:" };
+        let verdict = if filtered || account.older > 0 { "nothing lost:" } else { "complete:" };
         return sentence(out, screen, (Ink::Green, verdict), &numbers);
     }
     sentence(out, screen, (Ink::Red, "INCOMPLETE:"), &numbers)?;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use vmtrace_common::record::{TLB_REASONS, Totals};
+use vmtrace_common::record::{Header, TLB_REASONS, Totals};
 
 use crate::region::Spread;
 
@@ -69,6 +69,24 @@ impl Account {
         let flushes = self.flushes.iter_mut().zip(other.flushes);
         for (mine, theirs) in pairs.into_iter().chain(flushes) {
             *mine = mine.saturating_add(theirs);
+        }
+    }
+
+    /// As a record of its own.
+    pub fn totals(&self, header: Header) -> Totals {
+        Totals {
+            header,
+            min_flt: self.min_flt,
+            maj_flt: self.maj_flt,
+            seen: self.seen,
+            emitted: self.emitted,
+            spilled: self.spilled,
+            lost: self.lost,
+            filtered: self.filtered,
+            stale: self.stale,
+            flushes: self.flushes,
+            pages: self.pages,
+            full_flushes: self.full_flushes,
         }
     }
 

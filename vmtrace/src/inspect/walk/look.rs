@@ -82,8 +82,13 @@ pub fn look(subject: &Subject, tables: &dyn Tables, value: u64) -> Walk {
         (None, Some(word)) => Page::of_pagemap(word, &types),
         (None, None) => Page::Unknown,
     };
+    let of_pool = region.map(|region| region.page_size).filter(|&size| size > PAGE);
     if let Some((zero, huge)) = scanned(subject, value) {
-        page = page.with_scan(zero, huge);
+        // A scan tells that an entry is huge and not how large: a pool's pages are
+        // as large as their region says.
+        page = page.with_scan(zero, huge.then(|| of_pool.unwrap_or(2 << 20)));
+    } else if let Some(size) = of_pool {
+        page = page.with_size(size);
     }
     let frame = page.frame().map(|number| look_at_frame(number, &mut unseen));
     if let Some(flags) = frame.as_ref().and_then(|frame| frame.flags) {

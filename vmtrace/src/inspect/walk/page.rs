@@ -106,10 +106,17 @@ impl Page {
 
     /// Adds what a scan of the page map tells even without privilege (kernel 6.7).
     #[must_use]
-    pub fn with_scan(self, zero: bool, huge: bool) -> Self {
+    pub fn with_scan(self, zero: bool, huge: Option<u64>) -> Self {
         let Self::Mapped(mapped) = self else { return self };
-        let size = mapped.size.or(huge.then_some(2 << 20));
+        let size = mapped.size.or(huge);
         Self::Mapped(Mapped { zero: Some(zero), size, ..mapped })
+    }
+
+    /// Adds the size of a region's pages where no other source told it.
+    #[must_use]
+    pub fn with_size(self, size: u64) -> Self {
+        let Self::Mapped(mapped) = self else { return self };
+        Self::Mapped(Mapped { size: mapped.size.or(Some(size)), ..mapped })
     }
 
     /// The frame it is in.

@@ -262,7 +262,12 @@ impl<'a, O: Observer> Builder<'a, O> {
             parent: self.id(process.parent),
             host: self.host(process.pid),
             comm: world.text(process.comm).to_owned(),
-            accounting: reasons::process(self.pipeline.options(), &account, &classes),
+            accounting: reasons::process(
+                self.pipeline.options(),
+                &account,
+                &classes,
+                self.pipeline.stream().lacks,
+            ),
             kinds: sums.kinds(),
             histogram: histogram
                 .map(|(from_ns, to_ns, count)| Bar { from_ns, to_ns, count })

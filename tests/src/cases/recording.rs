@@ -1,0 +1,199 @@
+//! Recordings of real traces: the same report from the file as from the trace,
+//! the newest part alone, and two runs compared.
+
+use std::path::PathBuf;
+use std::process::Output;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+
+use crate::harness::{Test, Verdict, fact};
+use crate::{sys, tool};
+
+pub(super) const TESTS: &[Test] = &[
+    Test { name: "recording::equals-live", run: equals_live },
+    Test { name: "recording::newest-part", run: newest_part },
+    Test { name: "recording::diff", run: diff },
+];
+
+/// What an emulated processor has time for: every class, children, a huge page,
+/// memory that is given back.
+const HANDFUL: [&str; 4] = ["anon-dontneed", "fork-exec", "thp", "prot-none"];
+
+/// A recording that goes with its owner.
+struct File(PathBuf);
+
+impl File {
+    fn new(name: &str) -> Self {
+        let name = format!("vmtrace-{name}-{}.vmt", std::process::id());
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn long() -> bool {
+    crate::LONG.load(Ordering::Relaxed)
+}
+
+/// Runs vmtrace and wants it to end well.
+fn ran(words: &[&str]) -> Result<Output> {
+    let output = tool::output(&mut tool::vmtrace(words)?)?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{words:?} ended with {}: {said}", output.status);
+    Ok(output)
+}
+
+fn each_backend(test: impl Fn(&str) -> Result<()>) -> Result<Verdict> {
+    if !sys::is_root() {
+        return Ok(Verdict::Skipped("tracing needs root".into()));
+    }
+    for backend in tool::backends()? {
+        test(&backend).with_context(|| backend.clone())?;
+    }
+    Ok(Verdict::Passed)
+}
+
+/// Every scenario: in one run, each in a process of its own; natively and at full
+/// length, each in a run of its own.
+fn equals_live() -> Result<Verdict> {
+    each_backend(|backend| {
+        let all = scenarios()?;
+        let runs: Vec<&[String]> = match (sys::is_guest(), long()) {
+            (false, true) => all.chunks(1).collect(),
+            (false, false) | (true, true) => vec![&all],
+            (true, false) => Vec::new(),
+        };
+        let handful = HANDFUL.map(str::to_owned);
+        let runs = if runs.is_empty() { vec![handful.as_slice()] } else { runs };
+        for run in &runs {
+            equal(backend, run).with_context(|| run.join(" "))?;
+        }
+        let played: usize = runs.iter().map(|run| run.len()).sum();
+        fact(
+            &format!("report is the live one with {backend}"),
+            &format!("{played} scenarios in {} runs", runs.len()),
+        );
+        Ok(())
+    })
+}
+
+fn scenarios() -> Result<Vec<String>> {
+    let output = ran(&["demo", "--list"])?;
+    let text = String::from_utf8(output.stdout)?;
+    let first = text.lines().filter(|line| !line.starts_with(' ') && !line.is_empty());
+    let names: Vec<_> = first.filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect();
+    ensure!(names.len() > 10, "only {names:?}");
+    Ok(names)
+}
+
+fn equal(backend: &str, scenarios: &[String]) -> Result<()> {
+    let file = File::new("equal");
+    let program = tool::path()?;
+    let mut words = vec!["-o", file.path(), "--force", "--backend", backend];
+    words.extend(["--format", "json", "--by", "thread", "--", "sh", "-c"]);
+    // What the scenarios say must not come before the report.
+    words.extend(["exec \"$0\" demo \"$@\" >/dev/null", program.to_str().unwrap_or_default()]);
+    words.extend(scenarios.iter().map(String::as_str));
+    let live = tool::output(&mut tool::vmtrace(&words)?)?;
+    let said = String::from_utf8_lossy(&live.stderr);
+    let report = ran(&["report", file.path(), "--format", "json", "--by", "thread"])?;
+    ensure!(live.stdout.starts_with(b"{"), "no report: {said}");
+    ensure!(live.stdout == report.stdout, "the report differs from the live one: {said}");
+    Ok(())
+}
+
+/// The newest part of a recording is held to account for itself.
+fn newest_part() -> Result<Verdict> {
+    if sys::is_guest() && !long() {
+        let why = "a MiB of faults takes an emulated processor long: only with --long";
+        return Ok(Verdict::Skipped(why.into()));
+    }
+    each_backend(|backend| {
+        let file = File::new("newest");
+        let program = tool::ourselves()?;
+        let program = program.to_str().unwrap_or_default();
+        let mut words = vec!["-o", file.path(), "--force", "--backend", backend];
+        words.extend(["--max-size", "1M", "--format", "json", "--", program]);
+        words.extend(["workload", "mixed", "2", "600"]);
+        let live = tool::report(&tool::output(&mut tool::vmtrace(&words)?)?)?;
+        let report = ran(&["report", file.path(), "--format", "json"])?;
+        let said = String::from_utf8_lossy(&report.stderr).into_owned();
+        let part = tool::report(&report)?;
+        let (older, here) = (part.account("older"), part.account("received"));
+        fact(&format!("newest part with {backend}"), &part.accounting());
+        ensure!(older > 0 && here > 0, "{older} older and {here} kept: {}", part.accounting());
+        ensure!(said.contains("keeps the newest part"), "it does not say so: {said}");
+        for name in ["seen", "emitted", "spilled", "min_flt", "maj_flt"] {
+            let (whole, of_part) = (live.account(name), part.account(name));
+            ensure!(whole == of_part, "{name} was {whole} and became {of_part}");
+        }
+        ensure!(part.is_complete(), "not complete by its own word: {}", part.accounting());
+        Ok(())
+    })
+}
+
+/// The same workload twice is no change; with huge pages, or filled beforehand, it
+/// is one, in words.
+fn diff() -> Result<Verdict> {
+    if !sys::is_root() {
+        return Ok(Verdict::Skipped("tracing needs root".into()));
+    }
+    let pages = if sys::is_guest() && !long() { "16384" } else { "32768" };
+    let plain = [pages];
+    let before = record("before", None, &plain)?;
+    // The machine may be busy with other things for the length of one run.
+    let mut told = String::new();
+    let same = (0..3).map(|_| -> Result<bool> {
+        let again = record("again", None, &plain)?;
+        let (changed, sentences) = compare(&before, &again)?;
+        told = sentences;
+        Ok(!changed)
+    });
+    let same = same.collect::<Result<Vec<_>>>()?;
+    ensure!(same.contains(&true), "the same workload always differs: {told}");
+    let huge = record("huge", None, &[pages, "huge"])?;
+    let (changed, told) = compare(&before, &huge)?;
+    fact("diff with MADV_HUGEPAGE", &told);
+    ensure!(changed, "huge pages are no change");
+    ensure!(told.contains("now comes as huge pages"), "huge pages are told as: {told}");
+    let (_, told) = compare(&huge, &before)?;
+    ensure!(told.contains("now faulted in page by page"), "their end is told as: {told}");
+    let before = record("before", Some("tracepoint"), &plain)?;
+    let filled = record("filled", Some("tracepoint"), &[pages, "populated"])?;
+    let (changed, told) = compare(&before, &filled)?;
+    fact("diff with MAP_POPULATE, tracepoint", &told);
+    ensure!(changed && told.contains("MAP_POPULATE"), "filled beforehand is told as: {told}");
+    Ok(Verdict::Passed)
+}
+
+fn record(name: &str, backend: Option<&str>, what: &[&str]) -> Result<File> {
+    let file = File::new(name);
+    let program = tool::ourselves()?;
+    let mut words = vec!["-o", file.path(), "--force", "--format", "json"];
+    words.extend(["--backend", backend.unwrap_or("auto"), "--"]);
+    words.extend([program.to_str().unwrap_or_default(), "workload", "touch"]);
+    words.extend(what);
+    ran(&words)?;
+    Ok(file)
+}
+
+/// Whether two recordings differ, and how, in the sentences of the page.
+fn compare(before: &File, after: &File) -> Result<(bool, String)> {
+    let output = ran(&["diff", before.path(), after.path(), "--format", "json"])?;
+    let json: Value = serde_json::from_slice(&output.stdout).context("diff printed no JSON")?;
+    let changed = json["changed"].as_bool().context("no verdict")?;
+    let sentences = json["sentences"].as_array().context("no sentences")?;
+    let sentences: Vec<_> = sentences.iter().filter_map(Value::as_str).collect();
+    ensure!(changed || sentences.is_empty(), "no change, and yet: {sentences:?}");
+    Ok((changed, sentences.join("; ")))
+}
