@@ -72,7 +72,6 @@ fn disagreements(name: &str, witness: &mut Witness) -> Vec<String> {
     let declaration = play(name);
     let samples = witness.samples();
     let reason = declaration.reason.clone().unwrap_or_default();
-    println!("{name}: {:?} {reason}", declaration.outcome);
     if declaration.outcome == Outcome::Failed {
         return vec![reason];
     }
