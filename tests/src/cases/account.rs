@@ -51,7 +51,7 @@ fn lost() -> Result<Verdict> {
     if !sys::is_root() {
         return Ok(Verdict::Skipped("tracing needs root".into()));
     }
-    let report = starved("auto", "15", Some("4"))?;
+    let report = starved("auto", "40", Some("4"))?;
     fact("lost", &report.accounting());
     let [seen, emitted, spilled, lost] =
         ["seen", "emitted", "spilled", "lost"].map(|name| report.account(name));
@@ -76,8 +76,9 @@ fn starved(backend: &str, cycles: &str, slots: Option<&str>) -> Result<Report> {
     let pid = child.id();
     let output = std::thread::scope(|scope| {
         let finished = scope.spawn(|| child.wait_with_output());
-        // The command runs once vmtrace has a child that faults.
-        sleep(Duration::from_secs(2));
+        while !finished.is_finished() && !at_work(pid) {
+            sleep(Duration::from_millis(5));
+        }
         while !finished.is_finished() {
             sys::signal(pid, libc::SIGSTOP).ok();
             sleep(Duration::from_secs(1));
@@ -87,6 +88,16 @@ fn starved(backend: &str, cycles: &str, slots: Option<&str>) -> Result<Report> {
         finished.join().unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()))
     })?;
     tool::report(&output)
+}
+
+/// Whether vmtrace has let the workload go: its child has become another program.
+fn at_work(vmtrace: u32) -> bool {
+    let children = std::fs::read_to_string(format!("/proc/{vmtrace}/task/{vmtrace}/children"));
+    let children = children.unwrap_or_default();
+    let mut names = children
+        .split_ascii_whitespace()
+        .filter_map(|child| std::fs::read_to_string(format!("/proc/{child}/comm")).ok());
+    names.any(|name| name.starts_with("vmtrace-tests"))
 }
 
 /// The classes add up to the kernel's counters; but the tracepoint backend sees
