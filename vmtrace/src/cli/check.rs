@@ -27,8 +27,6 @@ use crate::term::Screen;
 
 /// The rings are looked at this often.
 const TICK: Duration = Duration::from_millis(20);
-/// Room for the most that comes in one tick.
-const RING: u64 = 16 << 20;
 
 /// Every fault, as a checker wants it.
 #[derive(Debug, Default)]
@@ -52,7 +50,7 @@ pub(super) fn run(words: &[String], backend: Option<Backend>) -> anyhow::Result<
     })
     .context("starting the demo")?;
     let mut options = session::Options::new(Target::Pids(vec![command.pid()]));
-    (options.backend, options.ring_size) = (backend, RING);
+    options.backend = backend;
     let mut session = Session::start(&options)?;
     let preface = session.preface().clone();
     let options = Options::for_backend(&preface.backend);
