@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::sys;
 use crate::sys::mapping::{Mapping, What, forked};
+use crate::{bench, sys};
 
 pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
     let words = words.iter().map(String::as_str).collect::<Vec<_>>();
@@ -25,6 +25,11 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
             mixed(threads, cycles.parse().context("mixed takes a number of cycles")?)?;
         }
         ["cost", rounds] => cost(rounds.parse().context("cost takes a number of rounds")?)?,
+        ["measured", rounds, result] => {
+            let rounds = rounds.parse().context("measured takes a number of rounds")?;
+            bench::measured(rounds, result.as_ref())?;
+        }
+        ["until", ready, done] => bench::until(ready.as_ref(), done.as_ref())?,
         ["mortals", count] => mortals(count.parse().context("mortals takes a number")?)?,
         _ => bail!("no such workload: {}", words.join(" ")),
     }
