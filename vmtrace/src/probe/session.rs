@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
@@ -18,7 +19,7 @@ use super::mapping::{Change, Mappings};
 use super::places::Places;
 use super::rings::{Layout, Rings};
 use super::spills::{Spills, Tables};
-use super::target::{Table, Target, encoded};
+use super::target::{Room, Table, Target, encoded};
 use super::{btf, preflight, programs, victim};
 use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
@@ -53,6 +54,8 @@ pub struct Options {
     pub verbose: bool,
     /// The spill tables' size.
     pub tables: Tables,
+    /// Faults are counted in the kernel and not sent; the counts are read this often.
+    pub tally: Option<Duration>,
 }
 
 impl Options {
@@ -69,6 +72,7 @@ impl Options {
             tlb_events: false,
             verbose: false,
             tables: Tables::USUAL,
+            tally: None,
         }
     }
 }
@@ -92,6 +96,9 @@ pub struct Session {
     /// What was read and not handed on, in the order of its times.
     waiting: Vec<(u64, Change)>,
     full: u64,
+    /// How often the spill tables are read whatever is full, and when they were.
+    tally: Option<Duration>,
+    tallied: u64,
     /// Programs that are loaded later refer to these by descriptor.
     _memory: [MapData; 3],
     ebpf: Ebpf,
@@ -151,11 +158,13 @@ impl Session {
             rare: map("RARE")?.try_into()?,
             flushes: map("FLUSHES")?.try_into()?,
             counters: map("COUNTERS")?.try_into()?,
-            table: Table::take(&mut ebpf)?,
+            table: Table::take(&mut ebpf, Room::of(&options.target))?,
             mappings: None,
             places: Places::read(),
             waiting: Vec::new(),
             full: 0,
+            tally: options.tally,
+            tallied: 0,
             _memory: [slots, cursors, spills],
             ebpf,
         })
@@ -205,7 +214,13 @@ impl Session {
         self.faults_until(u64::MAX, sink);
         self.rings.release();
         let full = self.rings.full();
-        if full != self.full {
+        let due = self
+            .tally
+            .is_some_and(|every| u128::from(now.saturating_sub(self.tallied)) >= every.as_nanos());
+        if due {
+            self.tallied = now;
+        }
+        if full != self.full || due {
             self.full = full;
             self.collect_spills(sink);
         }
@@ -313,10 +328,13 @@ fn kernel_offsets() -> anyhow::Result<Offsets> {
 }
 
 fn configure(options: &Options, layout: Layout, at: Offsets) -> Config {
+    let room = Room::of(&options.target);
     Config {
         everything: u32::from(options.target == Target::All),
         follow: u32::from(options.follow),
         own: std::process::id(),
+        thread_mask: room.own - 1,
+        crowd_mask: room.crowd - 1,
         ring_mask: layout.main - 1,
         side_mask: layout.side - 1,
         ring_stride: layout.stride(),
@@ -324,6 +342,7 @@ fn configure(options: &Options, layout: Layout, at: Offsets) -> Config {
         spill_side_mask: options.tables.side - 1,
         spill_stride: options.tables.stride(),
         tlb_events: u32::from(options.tlb_events),
+        tally: u32::from(options.tally.is_some()),
         task_btf: u32::from(preflight::version(&preflight::release()) >= (5, 11)),
         min_latency: options.min_latency,
         only_major: u32::from(options.only_major),
@@ -351,20 +370,18 @@ pub(super) fn load_for(options: &Options) -> anyhow::Result<Loaded> {
 
 fn load(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {
     let config = Wire(*config);
-    // Room for the threads of a large machine, or of a few processes.
-    let threads = match options.target {
-        Target::Pids(_) => 1 << 14,
-        Target::All | Target::Cgroup(_) => 1 << 16,
-    };
+    let room = Room::of(&options.target);
     let level: u8 = if options.verbose { 4 } else { 0 };
     EbpfLoader::new()
         .override_global("CONFIG", &config, true)
         .override_global(aya_log::LEVEL, &level, false)
-        .map_max_entries("THREADS", threads)
+        .map_max_entries("THREADS", room.slots())
+        .map_max_entries("CLAIMS", room.slots())
+        .map_max_entries("CROWD", room.crowd)
         .map_max_entries("RINGS", layout.slots())
         .map_max_entries("CURSORS", layout.rings())
         .map_max_entries("SPILLS", options.tables.stride() * layout.cpus)
-        .load(OBJECT)
+        .load(&std::env::var_os("VMTRACE_OBJECT").map_or(OBJECT.to_vec(), |p| fs::read(p).unwrap_or_default())) // TEMPORARY
         .context("loading the eBPF object")
 }
 
@@ -376,7 +393,7 @@ fn choose(
     let candidates = wanted.map_or_else(|| Backend::ALL.to_vec(), |one| vec![one]);
     let mut reasons = Vec::new();
     for backend in candidates {
-        match attacher.attach_all(backend.programs()) {
+        match attacher.attach_backend(backend) {
             Ok(links) => return Ok((backend, links)),
             Err(error) => reasons.push(format!("{backend}: {error}")),
         }
