@@ -381,7 +381,7 @@ fn load(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Eb
         .map_max_entries("RINGS", layout.slots())
         .map_max_entries("CURSORS", layout.rings())
         .map_max_entries("SPILLS", options.tables.stride() * layout.cpus)
-        .load(&std::env::var_os("VMTRACE_OBJECT").map_or(OBJECT.to_vec(), |p| fs::read(p).unwrap_or_default())) // TEMPORARY
+        .load(OBJECT)
         .context("loading the eBPF object")
 }
 
@@ -402,7 +402,7 @@ fn choose(
 }
 
 fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32) -> Preface {
-    let degradations = attempts
+    let mut degradations: Vec<_> = attempts
         .iter()
         .filter(|attempt| {
             backend
@@ -422,6 +422,12 @@ fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32)
             ))
         })
         .collect();
+    if options.tally.is_some() && backend == Backend::Tracepoint {
+        degradations.push(
+            "--tally tells regions apart by 2 MiB: the tracepoint backend does not see them"
+                .to_owned(),
+        );
+    }
     Preface {
         backend: backend.name().to_owned(),
         degradations,

@@ -22,6 +22,9 @@ impl Tables {
     /// What a session uses: about 2.5 MiB to a CPU.
     pub const USUAL: Self = Self { main: 4096, side: 128 };
 
+    /// Where faults are only counted: about 5 MiB to a CPU.
+    pub const TALLY: Self = Self { main: 8192, side: 128 };
+
     /// Slots of all of a CPU's tables.
     pub fn stride(self) -> u32 {
         self.main + (lane::COUNT - 1) * self.side
