@@ -1,6 +1,6 @@
 //! A fault's beginning (the exception) and its end (`handle_mm_fault`'s return).
 
-use core::arch::asm;
+use core::{arch::asm, ptr::null_mut};
 
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
@@ -165,9 +165,14 @@ pub(crate) fn handle_enter_kprobe(ctx: ProbeContext) -> u32 {
     else {
         return 0;
     };
-    enter::<Helper>(vma, address, flags as u16, regs);
+    let thread = enter::<Helper>(vma, address, flags as u16, regs);
+    if thread.is_null() {
+        return 0;
+    }
+    // SAFETY: a map value of our own thread's, which nobody else writes.
+    let thread = unsafe { &mut *thread };
     // The return probe sees no arguments: keep what it needs.
-    if let Some(thread) = inflight::open_fault() {
+    if thread.state != state::IDLE {
         thread.kept = vma;
         thread.address = address;
         thread.flags = flags as u16;
@@ -208,20 +213,18 @@ struct Call {
 }
 
 /// Faults without an exception begin here; those that may end without a region
-/// to look at have it noted.
+/// to look at have it noted. Answers the thread, if it is traced.
 #[inline(always)]
-fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) {
+fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) -> *mut Thread {
+    let Some((ids, thread)) = target::current() else { return null_mut() };
     if regs == 0 {
-        if let Some((ids, thread)) = target::current() {
-            begin_gup(ids, thread, address, flags);
-        }
+        begin_gup(ids, thread, address, flags);
     } else if flags & flag::WRITE != 0 && vma::is_shared::<R>(vma) {
         // It may end COMPLETED, with the lock gone: look now.
-        if let Some((ids, thread)) = target::current() {
-            // SAFETY: a map value of our own thread's, which nobody else writes.
-            keep_region::<R>(ids, unsafe { &mut *thread }, vma);
-        }
+        // SAFETY: a map value of our own thread's, which nobody else writes.
+        keep_region::<R>(ids, unsafe { &mut *thread }, vma);
     }
+    thread
 }
 
 #[inline(always)]
