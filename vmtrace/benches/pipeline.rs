@@ -27,7 +27,9 @@ fn faults() -> Vec<Fault> {
 
 fn decode_faults(c: &mut Criterion) {
     let mut bytes = Vec::new();
-    faults().iter().for_each(|fault| decode::encode_fault(fault, &mut bytes));
+    for fault in &faults() {
+        decode::encode_fault(fault, &mut bytes);
+    }
     let size = bytes.len() / faults().len();
     let mut group = c.benchmark_group("decode");
     group.throughput(Throughput::Elements(FAULTS));
