@@ -53,23 +53,22 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
     rounds_of(16)?;
     tell("untraced", measure(rounds, None)?);
     for backend in tool::backends()? {
-        let name = format!("{backend} others");
+        let name = format!("{backend}-others");
         if is_wanted(&name) {
             tell(&name, others(&backend, rounds)?);
         }
         for (mode, arguments) in MODES {
-            let name = format!("{backend} {mode}");
+            let name = format!("{backend}-{mode}");
             if is_wanted(&name) {
                 tell(&name, traced(&backend, arguments, rounds)?);
             }
         }
     }
-    tell("untraced again", measure(rounds, None)?);
+    tell("untraced-again", measure(rounds, None)?);
     Ok(ExitCode::SUCCESS)
 }
 
 fn tell(name: &str, cost: Cost) {
-    let name = name.replace(' ', "-");
     crate::harness::print(format_args!("bench {name} {} {}", cost.kernel, cost.user));
 }
 
