@@ -16,6 +16,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { name: "account::a-million", run: a_million },
     Test { name: "account::spilled", run: spilled },
     Test { name: "account::lost", run: lost },
+    Test { name: "account::tallied", run: tallied },
     Test { name: "account::mortals", run: mortals },
 ];
 
@@ -98,6 +99,27 @@ fn at_work(vmtrace: u32) -> bool {
         .split_ascii_whitespace()
         .filter_map(|child| std::fs::read_to_string(format!("/proc/{child}/comm")).ok());
     names.any(|name| name.starts_with("vmtrace-tests"))
+}
+
+/// `--tally` sends nothing and misses nothing: the classes still add up to the
+/// kernel's counters, and a region's faults are its own.
+fn tallied() -> Result<Verdict> {
+    each_backend(|backend| {
+        let cycles = if long() { "100" } else { "20" };
+        let report = tool::trace(&["--backend", backend, "--tally"], &["mixed", "8", cycles])?;
+        fact(&format!("tallied with {backend}"), &report.accounting());
+        let (seen, spilled) = (report.account("seen"), report.account("spilled"));
+        ensure!(report.account("emitted") == 0, "some were sent: {}", report.accounting());
+        ensure!(seen == spilled && seen > 1000, "some are missing: {}", report.accounting());
+        adds_up(backend, &report)?;
+        let report = tool::trace(&["--backend", backend, "--tally"], &["touch", "5000"])?;
+        // The tracepoint backend tells regions apart by 2 MiB of address.
+        let least = if backend == "tracepoint" { 4000 } else { 5000 };
+        ensure!(report.kind("anon-zero") >= least, "{} first writes", report.kind("anon-zero"));
+        let most = report.processes().iter().flat_map(regions).map(counted).max();
+        ensure!(most.is_some_and(|most| most >= least), "5000 first writes, and {most:?}");
+        Ok(())
+    })
 }
 
 /// The classes add up to the kernel's counters; but the tracepoint backend sees

@@ -44,6 +44,14 @@ impl Backend {
             Self::Tracepoint => programs::TRACEPOINT,
         }
     }
+
+    /// Lists of programs of which it needs one.
+    fn beginnings(self) -> &'static [&'static [Program]] {
+        match self {
+            Self::Fentry => programs::FENTRY_BEGINNINGS,
+            Self::Kprobe | Self::Tracepoint => &[],
+        }
+    }
 }
 
 impl fmt::Display for Backend {
@@ -78,6 +86,27 @@ impl<'a> Attacher<'a> {
     /// Attaches programs of `ebpf`; `btf` is the kernel's.
     pub fn new(ebpf: &'a mut Ebpf, btf: Option<&'a Btf>, cpus: &'a [u32]) -> Self {
         Self { ebpf, btf, cpus, attempts: Vec::new() }
+    }
+
+    /// Attaches everything that is `backend`'s own.
+    pub fn attach_backend(&mut self, backend: Backend) -> anyhow::Result<Vec<Link>> {
+        let mut links = self.attach_all(backend.programs())?;
+        let mut failure = None;
+        for beginnings in backend.beginnings() {
+            let tried = self.attempts.len();
+            match self.attach_all(beginnings) {
+                Ok(these) => {
+                    links.extend(these);
+                    return Ok(links);
+                }
+                Err(error) => {
+                    // The next list does the same; only the last one's failure is one.
+                    self.attempts.truncate(tried);
+                    failure = Some(error);
+                }
+            }
+        }
+        failure.map_or(Ok(links), Err)
     }
 
     /// Attaches all of `programs`; fails where one that nothing works without

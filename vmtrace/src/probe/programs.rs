@@ -116,7 +116,6 @@ const NO_OOM: &str = "an OOM kill's constraint, cgroup and trigger are not known
 /// The `fentry` backend's own.
 pub const FENTRY: &[Program] = &[
     must("handle_leave", Fexit, &["handle_mm_fault"]),
-    must("handle_enter", Fentry, &["handle_mm_fault"]),
     may("write_protect", Fexit, &["do_wp_page"], NO_REUSE),
     may("swap", Fentry, &["do_swap_page"], NO_SWAP),
     may("huge", Fexit, &["do_huge_pmd_anonymous_page"], NO_HUGE),
@@ -130,6 +129,23 @@ pub const FENTRY: &[Program] = &[
     may("access_huge", Fentry, &["pmdp_set_access_flags"], NO_ACCESS),
     may("fixup", Fentry, &["fixup_exception"], NO_FIXUP),
     may("oom_kill", Fentry, &["oom_kill_process"], NO_OOM),
+];
+
+/// What shows the `fentry` backend the beginnings of faults that take no exception,
+/// and the regions of those that end with the lock dropped: the first of these
+/// lists that attaches whole. The last is dearer by far, because every fault of
+/// every process comes by it, and not only the rare ones.
+pub const FENTRY_BEGINNINGS: &[&[Program]] = &[
+    &[
+        must("shared_write", Fentry, &["fault_dirty_shared_page"]),
+        must("gup_look", Fentry, &["follow_page_mask"]),
+    ],
+    &[
+        must("shared_write", Fentry, &["fault_dirty_shared_page"]),
+        must("gup_look", Fentry, &["follow_page_pte"]),
+        must("gup_look_table", Fentry, &["no_page_table"]),
+    ],
+    &[must("handle_enter", Fentry, &["handle_mm_fault"])],
 ];
 
 /// The `kprobe` backend's own.

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
@@ -21,7 +22,7 @@ use super::namespace::Namespace;
 use super::places::Places;
 use super::rings::{Layout, Rings};
 use super::spills::{Spills, Tables};
-use super::target::{Table, Target, encoded};
+use super::target::{Room, Table, Target, encoded};
 use super::{btf, preflight, programs, victim};
 use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
@@ -60,6 +61,8 @@ pub struct Options {
     pub verbose: bool,
     /// The spill tables' size.
     pub tables: Tables,
+    /// Faults are counted in the kernel and not sent; the counts are read this often.
+    pub tally: Option<Duration>,
 }
 
 impl Options {
@@ -76,6 +79,7 @@ impl Options {
             tlb_events: false,
             verbose: false,
             tables: Tables::wanted(),
+            tally: None,
         }
     }
 }
@@ -100,6 +104,9 @@ pub struct Session {
     /// What was read and not handed on, in the order of its times.
     waiting: Vec<(u64, Change)>,
     full: u64,
+    /// How often the spill tables are read whatever is full, and when they were.
+    tally: Option<Duration>,
+    tallied: u64,
     /// Programs that are loaded later refer to these by descriptor.
     _memory: [MapData; 3],
     ebpf: Ebpf,
@@ -171,12 +178,14 @@ impl Session {
             rare: map("RARE")?.try_into()?,
             flushes: map("FLUSHES")?.try_into()?,
             counters: map("COUNTERS")?.try_into()?,
-            table: Table::take(&mut ebpf, namespace)?,
+            table: Table::take(&mut ebpf, Room::of(&options.target), namespace)?,
             mappings: None,
             places: Places::read(),
             cgroups: Cgroups::new(),
             waiting: Vec::new(),
             full: 0,
+            tally: options.tally,
+            tallied: 0,
             _memory: [slots, cursors, spills],
             ebpf,
         })
@@ -230,7 +239,13 @@ impl Session {
         self.rings.release();
         self.cgroups.tell(false, |record| sink.rare(record));
         let full = self.rings.full();
-        if full != self.full {
+        let due = self
+            .tally
+            .is_some_and(|every| u128::from(now.saturating_sub(self.tallied)) >= every.as_nanos());
+        if due {
+            self.tallied = now;
+        }
+        if full != self.full || due {
             self.full = full;
             self.collect_spills(sink);
         }
@@ -339,10 +354,13 @@ fn kernel_offsets() -> anyhow::Result<Offsets> {
 }
 
 fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config {
+    let room = Room::of(&options.target);
     Config {
         everything: u32::from(options.target == Target::All),
         follow: u32::from(options.follow),
         own,
+        thread_mask: room.own - 1,
+        crowd_mask: room.crowd - 1,
         ring_mask: layout.main - 1,
         side_mask: layout.side - 1,
         ring_stride: layout.stride(),
@@ -350,6 +368,7 @@ fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config
         spill_side_mask: options.tables.side - 1,
         spill_stride: options.tables.stride(),
         tlb_events: u32::from(options.tlb_events),
+        tally: u32::from(options.tally.is_some()),
         task_btf: u32::from(preflight::version(&preflight::release()) >= (5, 11)),
         min_latency: options.min_latency,
         only_major: u32::from(options.only_major),
@@ -377,18 +396,15 @@ pub(super) fn load_for(options: &Options, own: u32) -> anyhow::Result<Loaded> {
 
 fn load(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {
     let config = Wire(*config);
-    // Room for the threads and the rare records of a large machine, or of a few
-    // processes.
-    let (threads, rare) = match options.target {
-        Target::Pids(_) => (1 << 14, 2 << 20),
-        Target::All | Target::Cgroup(_) => (1 << 16, 8 << 20),
-    };
+    let room = Room::of(&options.target);
     let level: u8 = if options.verbose { 4 } else { 0 };
     EbpfLoader::new()
         .override_global("CONFIG", &config, true)
         .override_global(aya_log::LEVEL, &level, false)
-        .map_max_entries("THREADS", threads)
-        .map_max_entries("RARE", rare)
+        .map_max_entries("THREADS", room.slots())
+        .map_max_entries("CLAIMS", room.slots())
+        .map_max_entries("CROWD", room.crowd)
+        .map_max_entries("RARE", room.rare)
         .map_max_entries("RINGS", layout.slots())
         .map_max_entries("CURSORS", layout.rings())
         .map_max_entries("SPILLS", options.tables.stride() * layout.cpus)
@@ -404,7 +420,7 @@ fn choose(
     let candidates = wanted.map_or_else(|| Backend::ALL.to_vec(), |one| vec![one]);
     let mut reasons = Vec::new();
     for backend in candidates {
-        match attacher.attach_all(backend.programs()) {
+        match attacher.attach_backend(backend) {
             Ok(links) => return Ok((backend, links)),
             Err(error) => reasons.push(format!("{backend}: {error}")),
         }
@@ -413,7 +429,7 @@ fn choose(
 }
 
 fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32) -> Preface {
-    let degradations = attempts
+    let mut degradations: Vec<_> = attempts
         .iter()
         .filter(|attempt| {
             backend
@@ -433,6 +449,12 @@ fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32)
             ))
         })
         .collect();
+    if options.tally.is_some() && backend == Backend::Tracepoint {
+        degradations.push(
+            "--tally tells regions apart by 2 MiB: the tracepoint backend does not see them"
+                .to_owned(),
+        );
+    }
     Preface {
         backend: backend.name().to_owned(),
         degradations,

@@ -22,6 +22,9 @@ impl Tables {
     /// What a session uses: about 2.5 MiB to a CPU.
     pub const USUAL: Self = Self { main: 4096, side: 128 };
 
+    /// Where faults are only counted: about 5 MiB to a CPU.
+    pub const TALLY: Self = Self { main: 8192, side: 128 };
+
     /// `VMTRACE_SPILL_SLOTS` makes them smaller: so small that a test sees faults
     /// lost, which nothing else brings about.
     pub fn wanted() -> Self {

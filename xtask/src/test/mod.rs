@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::kernel::{self, Slot};
 use crate::say::{note, say};
 use crate::vm::{self, Guest, Machine};
-use crate::{build, ebpf, lint, place, process, root};
+use crate::{bench, build, ebpf, lint, place, process, root};
 use lines::Tally;
 use summary::Row;
 
@@ -46,7 +46,8 @@ pub(crate) struct Options {
     /// Write docs/kernel-support.md and, with --long, docs/truth.md from what the tests found.
     #[arg(long)]
     write_support: bool,
-    /// The tests at full length: a million faults where fifty thousand do otherwise.
+    /// The tests at full length: a million faults where fifty thousand do otherwise;
+    /// with guests, what tracing costs as well.
     #[arg(long)]
     long: bool,
     /// How many guests run at once: each keeps one CPU of this machine busy.
@@ -72,7 +73,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if with_guests {
         let slots = kernel::select(options.vm.as_deref().unwrap_or_default())?;
         match &ready {
-            Ok(()) => rows.extend(guests(&slots, options)?),
+            Ok(()) => {
+                rows.extend(guests(&slots, options)?);
+                // Alone, after the others, and only where time is no object: a
+                // minute or two for a guest that runs one instruction at a time.
+                if options.long {
+                    rows.push(step("what tracing costs", bench::check));
+                }
+            }
             Err(error) => rows.extend(
                 slots
                     .iter()
@@ -108,16 +116,18 @@ fn tell_support(rows: &[Row], options: &Options) -> Result<()> {
 
 /// What needs no kernel of any kind.
 fn source(long: bool) -> Vec<Row> {
-    let one = |name: &str, check: fn() -> Result<()>| {
-        row(name.to_owned(), || check().map(|()| Tally { passed: 1, ..Tally::default() }))
-    };
     vec![
-        one("format", lint::format),
-        one("lints", lint::clippy),
-        one("lints of the eBPF programs", lint::clippy_ebpf),
-        one("the eBPF object", ebpf::check),
+        step("format", lint::format),
+        step("lints", lint::clippy),
+        step("lints of the eBPF programs", lint::clippy_ebpf),
+        step("the eBPF object", ebpf::check),
         row("unit tests".to_owned(), || unit(long)),
     ]
+}
+
+/// A step that passes or fails as a whole.
+fn step(name: &str, check: fn() -> Result<()>) -> Row {
+    row(name.to_owned(), || check().map(|()| Tally { passed: 1, ..Tally::default() }))
 }
 
 /// Runs one step; its error is its failure and not the end.
