@@ -8,6 +8,7 @@
 mod groups;
 mod hot;
 mod oom;
+mod unseen;
 
 pub use hot::Observer;
 pub use oom::{Cause, Memory, Story};
@@ -82,6 +83,8 @@ pub struct Stream {
     pub filtered: u64,
     /// Faults whose latency is not known.
     pub untimed: u64,
+    /// Faults that only the kernel's counters tell of.
+    pub unseen: u64,
     /// Records that were none.
     pub malformed: u64,
     /// The last of these.
@@ -193,7 +196,10 @@ impl<O: Observer> Pipeline<O> {
             Rare::Oom(cause) => oom::add_cause(&mut self.stories, cause),
             Rare::Spill(spill) => self.spill(spill),
             Rare::Tlb(tlb) => self.flush(tlb),
-            Rare::Counters(counters) => self.stream.counters = *counters,
+            Rare::Counters(counters) => {
+                self.stream.counters = *counters;
+                self.count_unseen();
+            }
             Rare::Doorbell(_) => {}
             Rare::GroupName(name) => self.name_group(name),
         }

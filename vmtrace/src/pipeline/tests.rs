@@ -154,6 +154,31 @@ fn a_fault_without_a_latency_is_counted_but_not_timed() {
 }
 
 #[test]
+fn what_only_the_kernel_counted_is_counted_if_it_skipped_programs() {
+    for (missed, unseen) in [(2, 0), (3, 3)] {
+        let mut pipeline = begun();
+        pipeline.faults(&[write_at(0x10_0000)]);
+        let totals = Totals {
+            min_flt: 3,
+            maj_flt: 1,
+            seen: 1,
+            emitted: 1,
+            header: header(7, 7),
+            ..Totals::default()
+        };
+        send(&mut pipeline, &Rare::Totals(totals));
+        let counters = Counters { header: header(0, 0), missed, ..Counters::default() };
+        send(&mut pipeline, &Rare::Counters(counters));
+        send(&mut pipeline, &Rare::Counters(counters));
+        assert_eq!(pipeline.stream().unseen, unseen);
+        let of = |kind| {
+            counts(&pipeline).iter().filter(|one| one.1 == kind).map(|one| one.2).sum::<u64>()
+        };
+        assert_eq!((of(Kind::OtherMajor), of(Kind::Other)), (unseen / 3, unseen / 3 * 2));
+    }
+}
+
+#[test]
 fn a_stack_overflow_is_told_by_the_stack_above() {
     let mut pipeline = begun();
     let stack = ANON | vmtrace_common::evidence::nature::GROWS_DOWN;

@@ -192,7 +192,7 @@ mod tests {
         };
         assert_eq!(of("huge_write"), Some("huge_write_kprobe"));
         assert_eq!(of("hugetlb_write"), Some("hugetlb_write_kprobe"));
-        assert_eq!(of("handle_enter"), None, "nothing works without it");
+        assert_eq!(of("handle_leave"), None, "nothing works without it");
         assert_eq!(of("write_protect"), None, "its return is what matters");
     }
 }

@@ -378,6 +378,12 @@ impl World {
         Place { start: fault.address, len: 0, row, nature: fault.nature }
     }
 
+    /// The row of a process's faults of which nobody knows where they were.
+    pub fn nowhere(&mut self, process: u32) -> u32 {
+        let name = self.names.intern(names::UNKNOWN);
+        self.row(process, name, 0, Part::None, 0, 0)
+    }
+
     /// The kernel side saw a region that the descriptions do not have like that.
     fn seen_but_not_described(&mut self, process: u32, fault: &Fault) -> Place {
         let space = &mut self.processes[process as usize].space;

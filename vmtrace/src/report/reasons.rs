@@ -96,6 +96,7 @@ pub fn session<O: Observer>(
     let mut accounting = judged(pipeline.options(), account, classes, lacks, because);
     accounting.received = stream.received;
     accounting.older = lacks.older;
+    accounting.unseen = stream.unseen;
     let whole = lacks == Lacks::default();
     if whole
         && backend == "tracepoint"
@@ -168,6 +169,7 @@ fn judged(
         maj_flt: account.maj_flt,
         received: 0,
         older: 0,
+        unseen: 0,
         complete: because.is_empty(),
         incomplete_because: because,
     }

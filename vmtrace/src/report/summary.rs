@@ -159,6 +159,9 @@ pub struct Accounting {
     pub received: u64,
     /// Faults before the part that the recording keeps.
     pub older: u64,
+    /// Faults that only the kernel's counters tell of: it skipped the programs that
+    /// should have seen them.
+    pub unseen: u64,
     /// Nothing is missing and the classes add up to the kernel's counters.
     pub complete: bool,
     /// Why not, in sentences.

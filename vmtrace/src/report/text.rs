@@ -77,7 +77,7 @@ pub(super) fn head(out: &mut dyn Write, screen: &Screen, summary: &Summary) -> i
 fn accounting(out: &mut dyn Write, screen: &Screen, summary: &Summary) -> io::Result<()> {
     let account = &summary.accounting;
     let filtered = account.filtered > 0 || !summary.filters.is_empty();
-    let numbers = format!(
+    let mut numbers = format!(
         "seen {} = {} sent + {} spilled + {} lost{}; kernel: min_flt {}, maj_flt {}",
         count(account.seen),
         count(account.emitted),
@@ -91,6 +91,10 @@ fn accounting(out: &mut dyn Write, screen: &Screen, summary: &Summary) -> io::Re
         count(account.min_flt),
         count(account.maj_flt),
     );
+    if account.unseen > 0 {
+        let unseen = count(account.unseen);
+        numbers += &format!(", {unseen} of them while it skipped the programs that see them");
+    }
     if account.older > 0 {
         let (older, here) = (count(account.older), count(account.received));
         let part = format!(
