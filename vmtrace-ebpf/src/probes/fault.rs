@@ -13,7 +13,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::at,
+    config::{at, config},
     emit::{self, Ending},
     inflight,
     kernel::{Direct, Helper, Read, probe},
@@ -109,7 +109,8 @@ pub(crate) fn handle_leave(ctx: FExitContext) -> i32 {
     let regs: u64 = ctx.arg(3);
     let call = Call {
         address: ctx.arg(1),
-        ip: if regs == 0 { 0 } else { Direct::u64(regs, at!(regs_ip)) },
+        // Nobody asks a tally which code it was.
+        ip: if regs == 0 || config!(tally) != 0 { 0 } else { Direct::u64(regs, at!(regs_ip)) },
         flags: ctx.arg::<u64>(2) as u16,
         ret: ctx.arg::<u64>(4) as u16,
         vma: ctx.arg(0),
