@@ -65,7 +65,8 @@ pub mod ret {
     pub const OOM: u16 = 1 << 0;
     /// A bad access that ends in SIGBUS.
     pub const SIGBUS: u16 = 1 << 1;
-    /// The fault needed I/O. Sticky over retries.
+    /// The fault needed I/O. Where an earlier call said so, the last one's flags
+    /// have [`TRIED`](super::flag::TRIED), which the kernel counts the same.
     pub const MAJOR: u16 = 1 << 2;
     /// 5.x only: the page was made writable.
     pub const WRITE: u16 = 1 << 3;

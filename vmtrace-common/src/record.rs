@@ -35,7 +35,7 @@ pub struct Fault {
     pub error: u16,
     /// [`flag`](crate::evidence::flag).
     pub flags: u16,
-    /// [`ret`](crate::evidence::ret), MAJOR sticky over the retries.
+    /// [`ret`](crate::evidence::ret), of the last call.
     pub ret: u16,
     /// [`mark`](crate::evidence::mark).
     pub marks: u16,

@@ -39,7 +39,7 @@ pub struct Thread {
     pub error: u16,
     /// The handler's flags.
     pub flags: u16,
-    /// The return bits that stick over retries.
+    /// What the handler answered when it failed.
     pub ret: u16,
     /// The marks so far.
     pub marks: u16,

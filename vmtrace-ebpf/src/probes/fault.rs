@@ -13,7 +13,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::at,
+    config::{at, config},
     emit::{self, Ending},
     inflight,
     kernel::{Direct, Helper, Read, probe},
@@ -109,7 +109,8 @@ pub(crate) fn handle_leave(ctx: FExitContext) -> i32 {
     let regs: u64 = ctx.arg(3);
     let call = Call {
         address: ctx.arg(1),
-        ip: if regs == 0 { 0 } else { Direct::u64(regs, at!(regs_ip)) },
+        // Nobody asks a tally which code it was.
+        ip: if regs == 0 || config!(tally) != 0 { 0 } else { Direct::u64(regs, at!(regs_ip)) },
         flags: ctx.arg::<u64>(2) as u16,
         ret: ctx.arg::<u64>(4) as u16,
         vma: ctx.arg(0),
@@ -254,7 +255,8 @@ fn leave<R: Read>(ids: Ids, thread: &mut Thread, call: &Call, end: u8) {
         return;
     }
     if call.ret & ret::RETRY != 0 {
-        thread.ret |= call.ret & ret::MAJOR;
+        // That it had to wait for a disk comes again where the kernel counts it
+        // so: in the flags of the last call, as TRIED.
         thread.retries = thread.retries.saturating_add(1);
         return;
     }
@@ -263,7 +265,7 @@ fn leave<R: Read>(ids: Ids, thread: &mut Thread, call: &Call, end: u8) {
         thread.region = touched.start;
         thread.nature = touched.nature;
     }
-    let ret = call.ret | thread.ret;
+    let ret = call.ret;
     let failed = ret & (ret::ERROR & !ret::FALLBACK) != 0;
     if failed && ret & ret::OOM == 0 && thread.origin != origin::GUP {
         // A signal or a fix-up follows and tells what became of it.

@@ -26,6 +26,8 @@ use crate::sys::{pidfd, priority, ready};
 
 /// The rings are looked at this often even if none is half full.
 const TICK: Duration = Duration::from_millis(50);
+/// The same while there is nothing in them.
+const QUIET_TICK: Duration = Duration::from_millis(200);
 
 /// Traces as asked; the exit status is the command's, where there is one.
 pub fn trace(request: &Request) -> anyhow::Result<ExitCode> {
@@ -75,11 +77,9 @@ async fn follow(
 ) -> anyhow::Result<()> {
     let log = KernelLog::of(session, request.verbose)?;
     let bell = ready::readable(session.bell()?)?;
-    let mut tick = interval(TICK.min(every));
+    let mut tick = Instant::now() + TICK.min(every);
     let mut show_tick = interval(every);
-    for timer in [&mut tick, &mut show_tick] {
-        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    }
+    show_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     show_tick.tick().await;
     let deadline =
         Instant::now() + request.duration.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
@@ -105,9 +105,11 @@ async fn follow(
             () = sleep_until(deadline) => return Ok(()),
             _ = show_tick.tick() => takers.show.interval(monotonic_ns())?,
             ready = bell.readable() => ready?.clear_ready(),
-            _ = tick.tick() => {}
+            () = sleep_until(tick) => {}
         }
         session.drain(takers);
+        let wait = if session.is_quiet() { QUIET_TICK } else { TICK };
+        tick = Instant::now() + wait.min(every);
         takers.after_drain(&mut io::stderr())?;
         log.flush();
     }

@@ -102,6 +102,11 @@ impl Rings {
         }
     }
 
+    /// Whether the last look found faults that are not handed on.
+    pub fn have_more(&self) -> bool {
+        self.all.iter().any(|ring| ring.read < ring.head)
+    }
+
     /// Hands on the faults that ended before `time`, ring by ring.
     pub fn until(&mut self, time: u64, mut take: impl FnMut(&[Fault])) {
         for ring in &mut self.all {

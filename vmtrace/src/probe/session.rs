@@ -104,6 +104,8 @@ pub struct Session {
     /// What was read and not handed on, in the order of its times.
     waiting: Vec<(u64, Change)>,
     full: u64,
+    /// Nothing came by the last look.
+    quiet: bool,
     /// How often the spill tables are read whatever is full, and when they were.
     tally: Option<Duration>,
     tallied: u64,
@@ -184,6 +186,7 @@ impl Session {
             cgroups: Cgroups::new(),
             waiting: Vec::new(),
             full: 0,
+            quiet: false,
             tally: options.tally,
             tallied: 0,
             _memory: [slots, cursors, spills],
@@ -211,6 +214,11 @@ impl Session {
         self.rare.as_fd().try_clone_to_owned()
     }
 
+    /// Whether the last look found nothing: the next need not be so soon.
+    pub const fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// Hands on everything that has come since the last call, in the order the
     /// sink is promised.
     pub fn drain(&mut self, sink: &mut dyn Sink) {
@@ -219,6 +227,8 @@ impl Session {
         // waits, or it would overtake a fault that is being written.
         let now = clock::monotonic_ns();
         self.read_rare();
+        // A storm of mappings would fill their rings in a longer while.
+        self.quiet = self.mappings.is_none() && self.waiting.is_empty() && !self.rings.have_more();
         let due = self.waiting.partition_point(|(time, _)| *time <= now);
         let due: Vec<_> = self.waiting.drain(..due).collect();
         for (time, change) in due {

@@ -93,7 +93,9 @@ fn accounting(out: &mut dyn Write, screen: &Screen, summary: &Summary) -> io::Re
     );
     if account.unseen > 0 {
         let unseen = count(account.unseen);
-        numbers += &format!(", {unseen} of them while it skipped the programs that see them");
+        numbers += ", ";
+        numbers += &unseen;
+        numbers += " of them while it skipped the programs that see them";
     }
     if account.older > 0 {
         let (older, here) = (count(account.older), count(account.received));
