@@ -1,7 +1,7 @@
 //! Recordings of real traces: the same report from the file as from the trace,
 //! the newest part alone, and two runs compared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::atomic::Ordering;
 
@@ -15,6 +15,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { name: "recording::equals-live", run: equals_live },
     Test { name: "recording::newest-part", run: newest_part },
     Test { name: "recording::diff", run: diff },
+    Test { name: "recording::cgroup-names", run: cgroup_names },
 ];
 
 /// What an emulated processor has time for: every class, children, a huge page,
@@ -140,6 +141,42 @@ fn newest_part() -> Result<Verdict> {
         ensure!(part.is_complete(), "not complete by its own word: {}", part.accounting());
         Ok(())
     })
+}
+
+/// A cgroup that is made while the trace runs has its path for a name, live and
+/// from the recording.
+fn cgroup_names() -> Result<Verdict> {
+    const NAME: &str = "vmtrace-named";
+    let group = Path::new("/sys/fs/cgroup").join(NAME);
+    let is_second = Path::new("/sys/fs/cgroup/cgroup.controllers").is_file();
+    if !sys::is_root() || !is_second {
+        return Ok(Verdict::Skipped("needs root and the second version of cgroups".into()));
+    }
+    let file = File::new("named");
+    let program = tool::ourselves()?;
+    let mut words = vec!["-o", file.path(), "--force", "--by", "cgroup", "--format", "json"];
+    words.extend(["--", "sh", "-c"]);
+    words.push(
+        "mkdir -p \"$1\" && echo $$ > \"$1/cgroup.procs\" && exec \"$0\" workload touch 3000",
+    );
+    words.extend([program.to_str().unwrap_or_default(), group.to_str().unwrap_or_default()]);
+    let live = ran(&words);
+    let removed = std::fs::remove_dir(&group);
+    let (live, report) =
+        (live?, ran(&["report", file.path(), "--by", "cgroup", "--format", "json"])?);
+    removed.context("removing the cgroup")?;
+    ensure!(live.stdout == report.stdout, "the report differs from the live one");
+    let json: Value = serde_json::from_slice(&report.stdout)?;
+    let rows = json["by"]["rows"].as_array().context("no rows")?;
+    let counted = |name: &str| {
+        let row = rows.iter().find(|row| row["name"] == name);
+        row.and_then(|row| row["faults"]["count"].as_u64()).unwrap_or(0)
+    };
+    let inside = counted(&format!("/{NAME}"));
+    let names: Vec<_> = rows.iter().map(|row| row["name"].to_string()).collect();
+    ensure!(inside >= 3000, "{inside} faults in /{NAME}; there are {}", names.join(" "));
+    fact("cgroups by name", &names.join(" "));
+    Ok(Verdict::Passed)
 }
 
 /// The same workload twice is no change; with huge pages, or filled beforehand, it
