@@ -202,7 +202,7 @@ fn guest(slot: &Slot, options: &Options) -> Row {
         command.extend(options.only.iter().cloned());
         let guest = Guest {
             kernel: &kernel,
-            machine: &Machine { numa: true, swap: true, ..Machine::default() },
+            machine: &machine(options.long),
             programs: &programs,
             command: &command,
             out: None,
@@ -216,6 +216,16 @@ fn guest(slot: &Slot, options: &Options) -> Row {
         }
         Ok(tally)
     })
+}
+
+/// Two nodes and swap; at full length, time for it, and a page of 1 GiB set aside.
+fn machine(long: bool) -> Machine {
+    let usual = Machine { numa: true, swap: true, ..Machine::default() };
+    if !long {
+        return usual;
+    }
+    let append = Some("hugepagesz=1G hugepages=1".to_owned());
+    Machine { memory: 4096, timeout: 3600, append, ..usual }
 }
 
 /// A kernel that could not be tested is named either way.
