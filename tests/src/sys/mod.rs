@@ -4,6 +4,7 @@
 pub(crate) mod mapping;
 
 use std::io::{Error, Result};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -58,6 +59,21 @@ pub(crate) fn fixed_addresses() -> Result<()> {
     // SAFETY: a flag of this process; no pointers are passed.
     let done = unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
     if done == -1 { Err(Error::last_os_error()) } else { Ok(()) }
+}
+
+/// The processor's time that children took which have ended and were waited for.
+pub(crate) fn childrens_time() -> Result<Duration> {
+    // SAFETY: all zeros is a `struct rusage`: it holds numbers only.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer leads to a structure of the size that the kernel writes.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } == -1 {
+        return Err(Error::last_os_error());
+    }
+    let time = |time: libc::timeval| {
+        let seconds = Duration::from_secs(time.tv_sec.cast_unsigned());
+        seconds + Duration::from_micros(time.tv_usec.cast_unsigned())
+    };
+    Ok(time(usage.ru_utime) + time(usage.ru_stime))
 }
 
 /// Sends a signal to a process.
