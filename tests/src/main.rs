@@ -2,12 +2,13 @@
 //!
 //! `vmtrace-tests [--long] [NAME…]` runs the tests whose names contain one of the given
 //! words and prints a line for each; `vmtrace-tests workload …` is what they
-//! trace.
+//! trace, and `vmtrace-tests bench …` measures what tracing costs.
 
+mod bench;
 mod cases;
 mod child;
-mod confusion;
 mod harness;
+mod played;
 mod sys;
 mod tool;
 mod workload;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
     }
     let done = match words.split_first() {
         Some((verb, rest)) if verb == "workload" => workload::run(rest),
+        Some((verb, rest)) if verb == "bench" => bench::run(rest),
         Some((verb, _)) if verb == "--list" => harness::list(&cases::all()),
         _ => harness::run(&cases::all(), &words),
     };

@@ -84,6 +84,11 @@ impl Report {
         self.json["classes"][class]["count"].as_u64().unwrap_or(0)
     }
 
+    /// How many faults of a kind.
+    pub(crate) fn kind(&self, kind: &str) -> u64 {
+        self.json["kinds"][kind]["count"].as_u64().unwrap_or(0)
+    }
+
     /// One of the numbers in the accounting.
     pub(crate) fn account(&self, name: &str) -> u64 {
         self.json["accounting"][name].as_u64().unwrap_or(0)

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::bench;
 use crate::child;
 use crate::sys::mapping::{Mapping, What, forked};
 
@@ -30,7 +31,14 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
             let threads = threads.parse().context("storm takes a number of threads")?;
             storm(threads, millis.parse().context("storm takes milliseconds")?)?;
         }
-        ["cost", rounds] => cost(rounds.parse().context("cost takes a number of rounds")?)?,
+        ["cost", rounds, ref rest @ ..] => {
+            cost(rounds.parse().context("cost takes a number of rounds")?, rest.first().copied())?;
+        }
+        ["measured", rounds, result] => {
+            let rounds = rounds.parse().context("measured takes a number of rounds")?;
+            bench::measured(rounds, result.as_ref())?;
+        }
+        ["until", ready, done] => bench::until(ready.as_ref(), done.as_ref())?,
         ["hold", mib] => child::hold(mib.parse().context("hold takes a number of MiB")?)?,
         ["divide", count] => child::divide(count.parse().context("divide takes a number")?)?,
         ["mortals", count] => mortals(count.parse().context("mortals takes a number")?)?,
@@ -122,15 +130,20 @@ fn mortals(count: usize) -> Result<()> {
 }
 
 /// Prints what a first write to a page costs, in nanoseconds: with the guest's
-/// clock counting instructions, that many. The first rounds are dearer.
-fn cost(rounds: usize) -> Result<()> {
+/// clock counting instructions, that many. The first rounds are dearer. With a
+/// file, that has the bare numbers.
+fn cost(rounds: usize, file: Option<&str>) -> Result<()> {
     const PAGES: usize = 4096;
+    let mut all = String::new();
     for round in 0..rounds {
         let mapping = Mapping::new(What::Anonymous, PAGES)?;
         let began = Instant::now();
         mapping.write();
         let each = began.elapsed().as_nanos() / PAGES as u128;
-        crate::harness::print(format_args!("round {round}: {each} ns a fault"));
+        match file {
+            Some(_) => all.push_str(&(each.to_string() + "\n")),
+            None => crate::harness::print(format_args!("round {round}: {each} ns a fault")),
+        }
     }
-    Ok(())
+    file.map_or(Ok(()), |file| std::fs::write(file, all)).context("cannot write the result")
 }

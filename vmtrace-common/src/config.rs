@@ -26,19 +26,30 @@ pub mod lane {
     pub const START_GUP: u32 = 6;
     /// A thread's exit that finds its last fault unfinished.
     pub const EXIT: u32 = 7;
+    /// As [`START_GUP`], where `get_user_pages` finds a page table missing.
+    pub const START_GUP_TABLE: u32 = 8;
     /// How many there are.
-    pub const COUNT: u32 = 8;
+    pub const COUNT: u32 = 9;
 }
 
 /// How many slots the lanes but [`lane::END`] have together, for each slot of
-/// that one: a ring of `n` slots comes with seven of `n / 16`.
+/// that one: a ring of `n` slots comes with eight of `n / 16`.
 pub const SIDE_SHIFT: u32 = 4;
 
 /// Slots in the table of regions that were described already.
 pub const KNOWN_REGIONS: u32 = 1 << 14;
 
-/// Entries in the table that answers "surely not traced" for a thread id.
-pub const HINTS: u32 = 1 << 16;
+/// How many slots are tried for a thread whose own is another's.
+pub const CROWD_PROBES: u32 = 8;
+
+/// The slot to try for a thread whose own, `tid & mask`, is another's: one of
+/// those behind the `mask + 1` that are indexed.
+#[inline(always)]
+pub const fn crowd_slot(tid: u32, probe: u32, mask: u32, crowd_mask: u32) -> u32 {
+    // All bits count: those that share an index differ in the upper ones only.
+    let spread = tid.wrapping_mul(0x9e37_79b1) >> 13;
+    mask.wrapping_add(1).wrapping_add(spread.wrapping_add(probe) & crowd_mask)
+}
 
 /// How many slots of a spill table a fault tries.
 pub const SPILL_PROBES: u32 = 8;
@@ -50,6 +61,9 @@ pub const SPILL_WINDOW: u64 = 2 << 20;
 /// The address of spilled faults that may lie anywhere above the first 64 KiB,
 /// where null pointers point.
 pub const SPILL_ANYWHERE: u64 = 64 << 10;
+/// The process of spilled faults of which not even that is kept apart: nobody's
+/// id.
+pub const SPILL_ANYBODY: u32 = 0;
 
 /// The session's settings and the running kernel's layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +75,10 @@ pub struct Config {
     pub follow: u32,
     /// vmtrace's own process, which is never traced.
     pub own: u32,
+    /// Threads that are indexed by their id, less one; a power of two less one.
+    pub thread_mask: u32,
+    /// Slots behind those, for threads whose own is taken, less one.
+    pub crowd_mask: u32,
     /// Slots in the main ring of a CPU, less one; a power of two less one.
     pub ring_mask: u32,
     /// Slots in each side ring, less one.
@@ -77,6 +95,8 @@ pub struct Config {
     pub tlb_events: u32,
     /// `bpf_get_current_task_btf` is there (5.11 and later).
     pub task_btf: u32,
+    /// Faults are counted in the kernel and not sent.
+    pub tally: u32,
     /// Faults shorter than this many nanoseconds are left out.
     pub min_latency: u64,
     /// Only faults that the kernel counts as major are sent.
@@ -166,6 +186,7 @@ offsets! {
     vma_mm: "vm_area_struct.vm_mm",
     vma_anon_name: "vm_area_struct.anon_name",
     anon_name_text: "anon_vma_name.name",
+    mm_change: "mm_struct.mm_lock_seq",
     mm_start_brk: "mm_struct.start_brk",
     mm_brk: "mm_struct.brk",
     mm_start_stack: "mm_struct.start_stack",
@@ -203,6 +224,7 @@ offsets! {
     regs_ip: "pt_regs.ip",
     fault_orig_pte: "vm_fault.orig_pte",
     fault_pte: "vm_fault.pte",
+    fault_vma: "vm_fault.vma",
     binprm_filename: "linux_binprm.filename",
     oom_memcg: "oom_control.memcg",
     oom_gfp: "oom_control.gfp_mask",

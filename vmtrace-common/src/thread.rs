@@ -5,7 +5,7 @@
 //! no field needs an atomic instruction. Entries are made when a thread is born
 //! or the session begins and removed after it is gone: never while it faults.
 
-use core::mem::size_of;
+use core::mem::{offset_of, size_of};
 
 use crate::record::TLB_REASONS;
 
@@ -17,24 +17,24 @@ pub mod state {
     pub const OPEN: u8 = 1;
     /// `handle_mm_fault` failed: a signal or a fix-up follows.
     pub const FAILED: u8 = 2;
+    /// `get_user_pages` looks for a page, and faults if it finds none.
+    pub const LOOKING: u8 = 3;
 }
 
-/// One traced thread.
+/// One traced thread. What every fault touches lies in the first two cache
+/// lines, and the size is a power of two: the index of an array is then a shift.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Thread {
+    /// Whose this is; 0 for nobody's. Written last.
+    pub tid: u32,
+    /// Where this lies in the table that is indexed: a thread whose id ends in
+    /// the same bits is, or was, in the other one.
+    pub crowded: u32,
     /// When the fault in flight began.
     pub start: u64,
     /// Its address.
     pub address: u64,
-    /// Its instruction, where the end of a fault cannot see it.
-    pub ip: u64,
-    /// Its region's start, where the end of a fault cannot see it.
-    pub region: u64,
-    /// A kernel pointer a probe keeps for its return probe (`kprobe` backend).
-    pub kept: u64,
-    /// Another one, for the probe of a path within the fault.
-    pub kept_mark: u64,
     /// The exception's error code.
     pub error: u16,
     /// The handler's flags.
@@ -55,24 +55,42 @@ pub struct Thread {
     pub based: u8,
     /// Nothing.
     pub reserved: u16,
-    /// The process.
-    pub pid: u32,
-    /// Tells this address space from an earlier one of the same process.
-    pub space: u32,
-    /// `min_flt` before the first traced fault.
-    pub min_base: u64,
-    /// `maj_flt` before the first traced fault.
-    pub maj_base: u64,
-    /// `min_flt` after the last traced fault.
-    pub min_last: u64,
-    /// `maj_flt` after the last traced fault.
-    pub maj_last: u64,
+    /// Its region's start, where the end of a fault cannot see it.
+    pub region: u64,
     /// Faults that ended.
     pub seen: u64,
     /// Faults written to a ring.
     pub emitted: u64,
+    /// `min_flt` after the last traced fault.
+    pub min_last: u64,
+    /// `maj_flt` after the last traced fault.
+    pub maj_last: u64,
+    /// The region that the last fault touched: its `vm_area_struct`.
+    pub last_vma: u64,
+    /// Its start.
+    pub last_start: u64,
+    /// How often the address space had changed then; odd where that is not known.
+    pub last_change: u32,
+    /// Its nature.
+    pub last_nature: u16,
+    /// Nothing.
+    pub reserved_too: u16,
+    /// The process.
+    pub pid: u32,
+    /// Tells this address space from an earlier one of the same process.
+    pub space: u32,
     /// Faults folded into a spill table.
     pub spilled: u64,
+    /// Its instruction, where the end of a fault cannot see it.
+    pub ip: u64,
+    /// A kernel pointer a probe keeps for its return probe (`kprobe` backend).
+    pub kept: u64,
+    /// Another one, for the probe of a path within the fault.
+    pub kept_mark: u64,
+    /// `min_flt` before the first traced fault.
+    pub min_base: u64,
+    /// `maj_flt` before the first traced fault.
+    pub maj_base: u64,
     /// Faults for which there was no room at all.
     pub lost: u64,
     /// Faults a filter left out.
@@ -85,10 +103,13 @@ pub struct Thread {
     pub pages: u64,
     /// Flushes of everything.
     pub full_flushes: u64,
+    /// The slot of the spill table that the last fault fell into.
+    pub last_spill: u64,
 }
 
-const _: () = assert!(size_of::<Thread>() == 48 + 24 + 80 + 8 * TLB_REASONS + 16);
-const _: () = assert!(size_of::<Thread>().is_multiple_of(8));
+const _: () = assert!(size_of::<Thread>() == 256);
+const _: () = assert!(offset_of!(Thread, start) == 8 && offset_of!(Thread, error) == 24);
+const _: () = assert!(offset_of!(Thread, nature) == 32 && offset_of!(Thread, min_last) == 64);
 
 /// One ring's positions: counts of slots, ever growing. The two sides write a
 /// cache line each.

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use vmtrace_common::{
     buckets,
-    config::{SPILL_ANYWHERE, SPILL_PROBES, SPILL_WINDOW, lane},
+    config::{SPILL_ANYBODY, SPILL_ANYWHERE, SPILL_PROBES, SPILL_WINDOW, lane},
     evidence::{end, flag, ret},
     record::{Fault, Header, Spill, tag},
     thread::{Thread, state},
@@ -49,7 +49,7 @@ pub(crate) fn finish(lane: u32, ids: Ids, thread: &mut Thread, ending: &Ending) 
     let latency = if ending.end == end::RECONSTRUCTED { 0 } else { now - thread.start };
     thread.state = state::IDLE;
     thread.seen += 1;
-    inflight::account(thread);
+    inflight::account(ids, thread);
     if config!(min_latency) != 0 && latency < config!(min_latency)
         || config!(only_major) != 0
             && ending.ret & ret::MAJOR == 0
@@ -84,6 +84,13 @@ pub(crate) fn finish(lane: u32, ids: Ids, thread: &mut Thread, ending: &Ending) 
 
 #[inline(always)]
 fn send(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
+    if config!(tally) != 0 {
+        if lane == lane::END && fold_again(cpu, thread, fault) {
+            return;
+        }
+        fold_away(lane, cpu, thread, fault);
+        return;
+    }
     let Some(cursor) = CURSORS.get_ptr_mut(cpu * lane::COUNT + lane) else {
         thread.lost += 1;
         return;
@@ -117,27 +124,59 @@ fn send(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
     }
     // SAFETY: as `head`.
     unsafe { (*cursor).full += 1 };
-    if spill(lane, cpu, fault) {
-        thread.spilled += 1;
-    } else {
-        thread.lost += 1;
+    fold_away(lane, cpu, thread, fault);
+}
+
+/// A fault that is not sent goes to the spill table.
+#[inline(always)]
+fn fold_away(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
+    match spill(lane, cpu, fault) {
+        Some(slot) => {
+            thread.spilled += 1;
+            if config!(tally) != 0 && lane == lane::END {
+                thread.last_spill = u64::from(cpu + 1) << 32 | u64::from(slot);
+            }
+        }
+        None => thread.lost += 1,
     }
+}
+
+/// Folds a fault into the slot of the thread's last one, if it is like that one.
+#[inline(always)]
+fn fold_again(cpu: u32, thread: &mut Thread, fault: &Fault) -> bool {
+    if thread.last_spill >> 32 != u64::from(cpu + 1) {
+        return false;
+    }
+    let Some(slot) = SPILLS.get_ptr_mut(thread.last_spill as u32) else { return false };
+    // SAFETY: the slot is of this CPU's table of this lane.
+    let slot = unsafe { &mut *slot };
+    let like = slot.common.pid == fault.pid
+        && slot.common.region == fault.region
+        && fault.region != 0
+        && evidence(&slot.common) == evidence(fault);
+    if like {
+        fold(slot, fault, buckets::index(fault.latency));
+        thread.spilled += 1;
+    }
+    like
 }
 
 /// Keeps the compiler from moving a store that tells of data above the data;
 /// x86 keeps the order of stores by itself. (`compiler_fence` does the same, but
 /// LLVM has no such thing for BPF.)
 #[inline(always)]
-fn publish() {
+pub(crate) fn publish() {
     // SAFETY: no instruction at all.
     unsafe { asm!("") };
 }
 
 /// Folds a fault into the spill table: with those of its region or, where the
 /// table is full of other regions, with all of its process's of the same
-/// evidence. Each has one half of the table. False where neither has room.
+/// evidence or, where it is full of those of other processes too, with everybody's.
+/// The first have one half of the table, the others a quarter each. Answers the
+/// slot; none where none has room.
 #[inline(always)]
-fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
+fn spill(lane: u32, cpu: u32, fault: &Fault) -> Option<u32> {
     let (mask, base) = if lane == lane::END {
         (config!(spill_mask), 0)
     } else {
@@ -145,7 +184,7 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
         (side, config!(spill_mask) + 1 + (lane - 1) * (side + 1))
     };
     let base = cpu * config!(spill_stride) + base;
-    let half = mask >> 1;
+    let (half, quarter) = (mask >> 1, mask >> 2);
     // A null pointer's fault stays apart from those of the rest of its window.
     let anywhere = if fault.address < SPILL_ANYWHERE { 0 } else { SPILL_ANYWHERE };
     let place = match fault.region {
@@ -153,40 +192,42 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> bool {
         region => region,
     };
     let what = evidence(fault);
-    let hash = (what[0] ^ what[1].rotate_left(17) ^ u64::from(fault.pid) ^ place >> 12)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        >> 32;
-    // One loop for both halves, which ends in one place, and the bucket found
+    let whose = u64::from(fault.pid) ^ place >> 12;
+    // One loop for all parts, which ends in one place, and the bucket found
     // beforehand: what comes after a branch is verified once for each way there.
     let bucket = buckets::index(fault.latency);
     let mut found = None;
-    for probe in 0..2 * SPILL_PROBES {
-        let (half_base, place) =
-            if probe < SPILL_PROBES { (base, place) } else { (base + half + 1, anywhere) };
-        let Some(slot) = SPILLS.get_ptr_mut(half_base + ((hash as u32 + probe) & half)) else {
-            return false;
+    for probe in 0..3 * SPILL_PROBES {
+        let (part, mask, place, pid, whose) = match probe / SPILL_PROBES {
+            0 => (base, half, place, fault.pid, whose),
+            1 => (base + half + 1, quarter, anywhere, fault.pid, whose),
+            _ => (base + half + quarter + 2, quarter, anywhere, SPILL_ANYBODY, 0),
         };
+        let hash = (what[0] ^ what[1].rotate_left(17) ^ whose).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let index = part + (((hash >> 32) as u32 + probe) & mask);
+        let slot = SPILLS.get_ptr_mut(index)?;
         // SAFETY: only this program writes this CPU's table of this lane.
         let slot = unsafe { &mut *slot };
         if slot.count == 0 {
             slot.common = *fault;
-            slot.header.pid = fault.pid;
+            slot.common.pid = pid;
+            slot.header.pid = pid;
             if fault.region == 0 || probe >= SPILL_PROBES {
                 slot.common.region = 0;
                 slot.common.address = place;
             }
-            found = Some(slot);
+            found = Some((slot, index));
             break;
         }
         let there = if slot.common.region == 0 { slot.common.address } else { slot.common.region };
-        if slot.common.pid == fault.pid && there == place && evidence(&slot.common) == what {
-            found = Some(slot);
+        if slot.common.pid == pid && there == place && evidence(&slot.common) == what {
+            found = Some((slot, index));
             break;
         }
     }
-    let Some(slot) = found else { return false };
+    let (slot, index) = found?;
     fold(slot, fault, bucket);
-    true
+    Some(index)
 }
 
 /// Everything of a fault that its kind depends on.

@@ -5,7 +5,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use vmtrace_common::{
-    config::{HINTS, KNOWN_REGIONS},
+    config::KNOWN_REGIONS,
     counters::Counters,
     record::{Fault, Spill},
     thread::{Cursor, Thread},
@@ -14,9 +14,19 @@ use vmtrace_common::{
 /// `BPF_F_MMAPABLE`: user space reads and writes the memory itself.
 const SHARED_MEMORY: u32 = 1 << 10;
 
-/// Traced threads. Looked up in the fault path, changed only at birth and death.
+/// Traced threads, indexed by the low bits of their ids, in memory that user
+/// space maps. Behind those that are indexed lie the ones whose slot was taken.
+/// Looked up in the fault path, made and given back only at birth and death.
 #[map]
-pub(crate) static THREADS: HashMap<u32, Thread> = HashMap::with_max_entries(16384, 0);
+pub(crate) static THREADS: Array<Thread> = Array::with_max_entries(1, SHARED_MEMORY);
+
+/// Which slots of [`THREADS`] are whose: who enters one here has it.
+#[map]
+pub(crate) static CLAIMS: HashMap<u32, u32> = HashMap::with_max_entries(16384, 0);
+
+/// The slots of those threads that are not where their id says.
+#[map]
+pub(crate) static CROWD: HashMap<u32, u32> = HashMap::with_max_entries(4096, 0);
 
 /// Processes that were asked for: a thread born in one is traced even if its
 /// creator is not yet.
@@ -26,11 +36,6 @@ pub(crate) static TARGETS: HashMap<u32, u32> = HashMap::with_max_entries(16384, 
 /// Cgroups that were asked for, by id.
 #[map]
 pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(4096, 0);
-
-/// Non-zero where a thread whose id ends so may be in [`THREADS`]: what turns an
-/// untraced thread away in a handful of instructions.
-#[map]
-pub(crate) static HINT: Array<u64> = Array::with_max_entries(HINTS, 0);
 
 /// The fault rings: `CPU × lane × slot`, in memory that user space maps.
 #[map]

@@ -1,57 +1,152 @@
 //! The filter: is the current thread traced, and where is its entry?
 
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use vmtrace_common::{config::HINTS, thread::Thread};
+use core::ptr::null_mut;
 
-use crate::{
-    config::config,
-    maps::{HINT, THREADS},
+use aya_ebpf::{
+    bindings::BPF_NOEXIST,
+    helpers::{
+        bpf_get_current_pid_tgid,
+        generated::{bpf_get_current_task, bpf_get_current_task_btf},
+    },
+};
+use vmtrace_common::{
+    config::{CROWD_PROBES, crowd_slot},
+    thread::Thread,
 };
 
-/// The current thread's ids.
+use crate::{
+    config::{at, config},
+    emit,
+    kernel::{Direct, Read},
+    maps::{CLAIMS, CROWD, THREADS},
+};
+
+/// A thread's ids.
 #[derive(Clone, Copy)]
 pub(crate) struct Ids {
     /// The process.
     pub(crate) pid: u32,
     /// The thread.
     pub(crate) tid: u32,
+    /// Its `task_struct`, where it is the current one: typed where `task_btf` says
+    /// so.
+    pub(crate) task: u64,
+}
+
+/// The current task, and the thread's id.
+#[inline(always)]
+fn task() -> (u64, u32) {
+    if config!(task_btf) != 0 {
+        // SAFETY: no arguments; present where `task_btf` says so.
+        let task = unsafe { bpf_get_current_task_btf() } as u64;
+        (task, Direct::u32(task, at!(task_pid)))
+    } else {
+        // SAFETY: no arguments.
+        (unsafe { bpf_get_current_task() }, bpf_get_current_pid_tgid() as u32)
+    }
 }
 
 /// Who runs.
 #[inline(always)]
 pub(crate) fn ids() -> Ids {
-    let both = bpf_get_current_pid_tgid();
-    Ids { pid: (both >> 32) as u32, tid: both as u32 }
+    let (task, tid) = task();
+    Ids { pid: (bpf_get_current_pid_tgid() >> 32) as u32, tid, task }
 }
 
 /// The current thread's entry, if it is traced.
 #[inline(always)]
 pub(crate) fn current() -> Option<(Ids, *mut Thread)> {
-    let ids = ids();
-    if config!(everything) == 0 && !hinted(ids.tid) {
+    let (task, tid) = task();
+    let thread = find(tid);
+    if thread.is_null() {
         return None;
     }
-    Some((ids, THREADS.get_ptr_mut(ids.tid)?))
+    // SAFETY: a map value of our own thread's.
+    Some((Ids { pid: unsafe { (*thread).pid }, tid, task }, thread))
 }
 
-/// Whether `tid` may be traced; false is certain.
+/// A thread's entry, in its own slot or, where another has that one, elsewhere;
+/// null where it is not traced. (Not an `Option`: what the compiler leaves in the
+/// pointer of one that is `None`, the verifier does not take.)
 #[inline(always)]
-fn hinted(tid: u32) -> bool {
-    // SAFETY: a plain load of a whole word.
-    HINT.get_ptr(tid & (HINTS - 1)).is_some_and(|hint| unsafe { *hint != 0 })
+pub(crate) fn find(tid: u32) -> *mut Thread {
+    let Some(own) = THREADS.get_ptr_mut(tid & config!(thread_mask)) else { return null_mut() };
+    // SAFETY: plain loads of whole words.
+    unsafe {
+        if (*own).tid == tid {
+            return own;
+        }
+        if (*own).crowded == 0 {
+            return null_mut();
+        }
+        let Some(index) = CROWD.get(tid) else { return null_mut() };
+        let Some(slot) = THREADS.get_ptr_mut(*index) else { return null_mut() };
+        if (*slot).tid == tid { slot } else { null_mut() }
+    }
+}
+
+/// Room for a thread's entry, which is nobody's until its `tid` is written.
+#[inline(always)]
+pub(crate) fn room(tid: u32) -> Option<*mut Thread> {
+    let (mask, crowd_mask) = (config!(thread_mask), config!(crowd_mask));
+    let index = tid & mask;
+    let own = THREADS.get_ptr_mut(index)?;
+    if claim(index, tid) {
+        return Some(own);
+    }
+    for probe in 0..CROWD_PROBES {
+        let index = crowd_slot(tid, probe, mask, crowd_mask);
+        if claim(index, tid) {
+            // SAFETY: a plain store of a whole word; it is only ever set.
+            unsafe { (*own).crowded = 1 };
+            let slot = THREADS.get_ptr_mut(index)?;
+            return CROWD.insert(tid, index, 0).is_ok().then_some(slot);
+        }
+    }
+    None
+}
+
+/// Whether a slot is the thread's own from now on.
+#[inline(always)]
+fn claim(slot: u32, tid: u32) -> bool {
+    CLAIMS.insert(slot, tid, u64::from(BPF_NOEXIST)).is_ok()
+        // SAFETY: a plain load of a whole word.
+        || unsafe { CLAIMS.get(slot) }.is_some_and(|owner| *owner == tid)
 }
 
 /// Begins to trace a thread. False where the table is full.
 #[inline(always)]
 pub(crate) fn adopt(tid: u32, thread: &Thread) -> bool {
-    if THREADS.insert(tid, thread, 0).is_err() {
-        return false;
-    }
-    if config!(everything) == 0
-        && let Some(hint) = HINT.get_ptr_mut(tid & (HINTS - 1))
-    {
-        // SAFETY: a plain store of a whole word; hints are only ever set.
-        unsafe { *hint = 1 };
+    let Some(slot) = room(tid) else { return false };
+    // SAFETY: nobody else writes the slot: it was just claimed.
+    unsafe {
+        let crowded = (*slot).crowded;
+        slot.write(Thread { tid: 0, crowded, ..*thread });
+        emit::publish();
+        (*slot).tid = tid;
     }
     true
+}
+
+/// Ends it.
+#[inline(always)]
+pub(crate) fn forget(tid: u32) {
+    let index = tid & config!(thread_mask);
+    let Some(own) = THREADS.get_ptr_mut(index) else { return };
+    // SAFETY: plain accesses of whole words; the thread is gone, or moved.
+    unsafe {
+        if (*own).tid == tid {
+            (*own).tid = 0;
+            let _ = CLAIMS.remove(index);
+        } else if (*own).crowded != 0
+            && let Some(index) = CROWD.get(tid)
+        {
+            let index = *index;
+            if let Some(slot) = THREADS.get_ptr_mut(index) {
+                (*slot).tid = 0;
+            }
+            let _ = CROWD.remove(tid);
+            let _ = CLAIMS.remove(index);
+        }
+    }
 }

@@ -12,9 +12,9 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::at,
+    config::{at, config},
     emit,
-    kernel::{Read, probe, text},
+    kernel::{Direct, Read, probe, text},
     maps::KNOWN,
     target::Ids,
 };
@@ -47,6 +47,46 @@ const NAME: u32 = 256;
 pub(crate) struct Touched {
     pub(crate) start: u64,
     pub(crate) nature: u16,
+    /// User space has its description.
+    told: bool,
+}
+
+/// How often the current thread's address space was changed, where that is known.
+///
+/// Every change of a region happens under the lock of its address space, and the
+/// kernel counts how often that was taken to change something (6.4 and later, for
+/// locks of single regions). No region changes between its look-up for a fault and
+/// that fault's end, so an equal count means an equal region.
+#[inline(always)]
+fn change(ids: Ids) -> Option<u32> {
+    if config!(task_btf) == 0 || at!(mm_change) == ABSENT {
+        return None;
+    }
+    let mm = Direct::u64(ids.task, at!(task_mm));
+    if mm == 0 { None } else { Some(Direct::u32(mm, at!(mm_change))) }
+}
+
+/// The region that a fault touched: from memory where it is the one that the
+/// thread's last fault touched, in the same form. `own` says that it lies in the
+/// thread's own address space.
+///
+/// The caller holds the region's lock: before `handle_mm_fault`, or after it
+/// where it returned neither RETRY nor COMPLETED.
+#[inline(always)]
+pub(crate) fn touch<R: Read>(ids: Ids, thread: &mut Thread, vma: u64, own: bool) -> Touched {
+    let change = if own { change(ids) } else { None };
+    if let Some(change) = change
+        && thread.last_vma == vma
+        && thread.last_change == change
+    {
+        return Touched { start: thread.last_start, nature: thread.last_nature, told: true };
+    }
+    let touched = look_at::<R>(ids, thread, vma);
+    thread.last_vma = if touched.told && change.is_some() { vma } else { 0 };
+    thread.last_start = touched.start;
+    thread.last_change = change.unwrap_or(0);
+    thread.last_nature = touched.nature;
+    touched
 }
 
 /// Whether a region is shared memory or a shared file.
@@ -56,11 +96,8 @@ pub(crate) fn is_shared<R: Read>(vma: u64) -> bool {
 }
 
 /// Reads the region at `vma`, and describes it if it is new in this form.
-///
-/// The caller holds the region's lock: before `handle_mm_fault`, or after it
-/// where it returned neither RETRY nor COMPLETED.
 #[inline(always)]
-pub(crate) fn touch<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
+fn look_at<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
     let start = R::u64(vma, at!(vma_start));
     let end = R::u64(vma, at!(vma_end));
     let flags = R::u64(vma, at!(vma_flags));
@@ -94,15 +131,17 @@ pub(crate) fn touch<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
     let signature =
         mix(start ^ end.rotate_left(20), u64::from(ids.pid) << 32 | u64::from(thread.space))
             ^ mix(identity, u64::from(nature));
+    let mut told = false;
     if let Some(known) = KNOWN.get_ptr_mut((signature >> 40) as u32 & (KNOWN_REGIONS - 1)) {
         // SAFETY: whole-word accesses; a race costs a second description.
         unsafe {
-            if *known != signature && describe(ids, vma, nature) {
+            told = *known == signature;
+            if !told && describe(ids, vma, nature) {
                 *known = signature;
             }
         }
     }
-    Touched { start, nature }
+    Touched { start, nature, told }
 }
 
 #[inline(always)]

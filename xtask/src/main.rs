@@ -1,5 +1,6 @@
 //! vmtrace's chores: build, run, test, boot a kernel.
 
+mod bench;
 mod build;
 mod debian;
 mod doctor;
@@ -26,6 +27,8 @@ enum Verb {
     Run(run::Options),
     /// Test everything: format, lints, units, the eBPF object, real kernels.
     Test(test::Options),
+    /// Measure what tracing costs a fault, in instructions.
+    Bench(bench::Options),
     /// Check the format and the lints.
     Lint,
     /// Say what this machine can build and run.
@@ -52,6 +55,7 @@ fn run(verb: &Verb) -> anyhow::Result<ExitCode> {
     match verb {
         Verb::Run(options) => return run::run(options),
         Verb::Test(options) => return test::run(options),
+        Verb::Bench(options) => return bench::run(options),
         Verb::Lint => lint::run()?,
         Verb::Doctor => doctor::run()?,
         Verb::Ebpf(options) => ebpf::run(options)?,

@@ -1,8 +1,7 @@
 //! `cargo xtask run`: vmtrace as a newcomer wants to see it first.
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
@@ -12,7 +11,7 @@ use crate::root;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// vmtrace's own arguments; without any, a small workload is traced.
+    /// vmtrace's own arguments; without any, it traces its own demo.
     #[arg(last = true)]
     arguments: Vec<String>,
 }
@@ -21,7 +20,9 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let vmtrace = build::vmtrace()?;
     let mut command = root::command(&vmtrace, true)?;
     if options.arguments.is_empty() {
-        showcase(&vmtrace, &mut command);
+        // What a newcomer sees: every kind of fault provoked, what each was expected to be
+        // and what vmtrace saw.
+        command.args(["demo", "--check"]);
     } else {
         command.args(&options.arguments);
     }
@@ -30,10 +31,4 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     // A shell tells a signal's number so, too.
     let code = status.code().or(status.signal().map(|signal| 128 + signal)).unwrap_or(1);
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
-}
-
-/// What a newcomer sees: vmtrace tracing its own demo, from the first fault to
-/// the end. The scenarios say in words what the report then shows in numbers.
-fn showcase(vmtrace: &Path, command: &mut Command) {
-    command.arg("--").arg(vmtrace).args(["demo", "anon", "cow"]);
 }

@@ -7,8 +7,7 @@ use crate::tool::Report;
 use crate::{sys, tool};
 
 pub(super) const TESTS: &[Test] = &[
-    Test { name: "counts::fresh-pages-100", run: fresh_pages_100 },
-    Test { name: "counts::fresh-pages-10000", run: fresh_pages_10000 },
+    Test { name: "counts::fresh-pages", run: fresh_pages },
     Test { name: "counts::accounting-is-complete", run: accounting_is_complete },
     Test { name: "counts::status-is-the-commands", run: status_is_the_commands },
 ];
@@ -17,16 +16,8 @@ pub(super) const TESTS: &[Test] = &[
 /// that is mapped around another's fault, or is not.
 const JITTER: u64 = 16;
 
-fn fresh_pages_100() -> Result<Verdict> {
-    fresh_pages(100)
-}
-
-fn fresh_pages_10000() -> Result<Verdict> {
-    fresh_pages(10_000)
-}
-
 /// The faults of the workload are those of its start and one a page.
-fn fresh_pages(count: u64) -> Result<Verdict> {
+fn fresh_pages() -> Result<Verdict> {
     if !sys::is_root() {
         return Ok(Verdict::Skipped("tracing needs root".into()));
     }
@@ -35,15 +26,18 @@ fn fresh_pages(count: u64) -> Result<Verdict> {
     // The first run finds the program's pages cold and is not counted.
     touch(0)?;
     let start = touch(0)?.faults();
-    let first = touch(count)?.faults();
-    let second = touch(count)?.faults();
-    fact(&format!("faults touching {count}"), &format!("{first} {second}, of its start {start}"));
-    ensure!(first >= count, "{first} faults for {count} pages");
-    // The pages' page tables and the report of the mapping cost no faults.
-    let most = count + start + JITTER;
-    ensure!(first <= most, "{first} faults for {count} pages and {start} of the start");
-    let apart = first.abs_diff(second);
-    ensure!(apart <= JITTER, "two runs differ by {apart}: {first} and {second}");
+    for count in [100, 10_000] {
+        let first = touch(count)?.faults();
+        let second = touch(count)?.faults();
+        let told = format!("{first} {second}, of its start {start}");
+        fact(&format!("faults touching {count}"), &told);
+        ensure!(first >= count, "{first} faults for {count} pages");
+        // The pages' page tables and the report of the mapping cost no faults.
+        let most = count + start + JITTER;
+        ensure!(first <= most, "{first} faults for {count} pages and {start} of the start");
+        let apart = first.abs_diff(second);
+        ensure!(apart <= JITTER, "two runs differ by {apart}: {first} and {second}");
+    }
     Ok(Verdict::Passed)
 }
 

@@ -4,11 +4,14 @@ mod account;
 mod counts;
 mod demo;
 mod environment;
+mod latency;
 mod lifetime;
 mod look;
+mod namespace;
 mod options;
 mod recording;
 mod refusals;
+mod stress;
 mod support;
 mod truth;
 
@@ -20,6 +23,7 @@ pub(crate) fn all() -> Vec<Test> {
         environment::TESTS,
         demo::TESTS,
         truth::TESTS,
+        latency::TESTS,
         support::TESTS,
         look::TESTS,
         refusals::TESTS,
@@ -28,6 +32,8 @@ pub(crate) fn all() -> Vec<Test> {
         account::TESTS,
         recording::TESTS,
         lifetime::TESTS,
+        namespace::TESTS,
+        stress::TESTS,
     ]
     .into_iter()
     .flat_map(|tests| tests.iter().map(|test| Test { name: test.name, run: test.run }))

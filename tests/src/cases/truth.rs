@@ -3,117 +3,58 @@
 //! matrix is printed as facts, which become `docs/truth.md`.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, ensure};
-use serde::Deserialize;
-use serde_json::Value;
-use vmtrace::classify::told;
 use vmtrace::demo::compare::{Place, Row, Seen};
-use vmtrace::demo::declare::{Declaration, Expectation, Origin, Outcome};
+use vmtrace::demo::declare::{Declaration, Outcome};
+use vmtrace::demo::settle::{Matrix, Means, Settled};
 use vmtrace::fault::Kind;
 use vmtrace::region::names;
 
-use crate::confusion::{Matrix, Means, settle};
 use crate::harness::{Test, Verdict, fact};
-use crate::{sys, tool};
+use crate::played::{Fault, Program, Run, play, program};
+use crate::sys;
 
 pub(super) const TESTS: &[Test] = &[Test { name: "truth::matrix", run: matrix }];
 
 /// How many faults a deviation shows the evidence of.
 const SHOWN: usize = 3;
 
-/// One fault as it was printed.
-struct Fault {
-    seen: Seen,
-    region: String,
-    /// What its kind was told from.
-    evidence: String,
-}
-
-#[derive(Deserialize)]
-struct Line {
-    pid: u32,
-    /// Absent where the line tells of a TLB flush.
-    kind: Option<String>,
-    address: Option<String>,
-    region: Option<String>,
-    evidence: Option<Value>,
-}
-
 fn matrix() -> Result<Verdict> {
     if !sys::is_root() {
         return Ok(Verdict::Skipped("most scenarios need root".into()));
     }
-    if sys::is_guest() && !crate::LONG.load(Ordering::Relaxed) {
-        let why = "takes many minutes on an emulated processor: cargo xtask test --long runs it";
-        return Ok(Verdict::Skipped(why.into()));
+    let Program { backends, names, left_out } = program()?;
+    let whole = left_out.is_none();
+    if let Some(left_out) = left_out {
+        fact("truth left out here", &left_out);
     }
     let mut wrong = Vec::new();
-    for backend in tool::backends()? {
-        let (declarations, faults) = play(&backend).with_context(|| backend.clone())?;
-        let found = hold(&backend, &declarations, &faults);
+    for backend in backends {
+        let run = play(&backend, names).with_context(|| backend.clone())?;
+        let found = hold(&backend, &run, whole);
         wrong.extend(found.into_iter().map(|what| format!("{backend}: {what}")));
     }
     ensure!(wrong.is_empty(), "{} went wrong: {}", wrong.len(), wrong.join("; "));
     Ok(Verdict::Passed)
 }
 
-/// Plays all scenarios in one traced run.
-fn play(backend: &str) -> Result<(Vec<Declaration>, Vec<Fault>)> {
-    let file = std::env::temp_dir().join(format!("vmtrace-truth-{}", std::process::id()));
-    let _ = std::fs::remove_file(&file);
-    let options = ["--backend", backend, "--events", "--format", "json", "--evidence"];
-    let mut command = tool::vmtrace(&options)?;
-    // What the scenarios say must not come between the lines.
-    command.args(["--ring-size", "64M", "--", "sh", "-c"]);
-    command.arg("exec \"$0\" demo --declare \"$1\" >/dev/null").arg(tool::path()?).arg(&file);
-    let output = tool::output(&mut command)?;
-    let declared = declarations(&file);
-    let _ = std::fs::remove_file(&file);
-    let said = String::from_utf8_lossy(&output.stderr);
-    let declared = declared.with_context(|| format!("vmtrace said: {said}"))?;
-    let lines = output.stdout.split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    let faults = lines.filter_map(|line| read(line).transpose()).collect::<Result<Vec<_>>>()?;
-    ensure!(!faults.is_empty(), "no fault was printed; vmtrace said: {said}");
-    Ok((declared, faults))
-}
-
-fn declarations(file: &Path) -> Result<Vec<Declaration>> {
-    let text = std::fs::read_to_string(file).context("no declarations")?;
-    let read = |line| serde_json::from_str(line).context("cannot understand a declaration");
-    text.lines().map(read).collect()
-}
-
-fn read(line: &[u8]) -> Result<Option<Fault>> {
-    let what = || format!("not a line of an event: {}", String::from_utf8_lossy(line));
-    let line: Line = serde_json::from_slice(line).with_context(what)?;
-    let (Some(kind), Some(address)) = (line.kind, line.address) else { return Ok(None) };
-    let digits = address.strip_prefix("0x").with_context(what)?;
-    let address = u64::from_str_radix(digits, 16).with_context(what)?;
-    let kind: Kind = kind.parse().map_err(anyhow::Error::msg)?;
-    Ok(Some(Fault {
-        seen: Seen { pid: line.pid, address, kind },
-        region: line.region.unwrap_or_default(),
-        evidence: line.evidence.map_or_else(String::new, |evidence| evidence.to_string()),
-    }))
-}
-
 /// Prints the matrix and answers what is wrong.
-fn hold(backend: &str, declarations: &[Declaration], faults: &[Fault]) -> Vec<String> {
-    let means = if backend == "tracepoint" { Means::Events } else { Means::Marks };
+fn hold(backend: &str, run: &Run, whole: bool) -> Vec<String> {
+    let means = Means::of_backend(backend);
     let mut by_pid: BTreeMap<u32, Vec<&Fault>> = BTreeMap::new();
-    for fault in faults {
+    for fault in &run.faults {
         by_pid.entry(fault.seen.pid).or_default().push(fault);
     }
     let (mut matrix, mut played, mut wrong) = (Matrix::default(), 0, Vec::new());
-    for declaration in declarations {
+    for declaration in &run.declarations {
         let reason = declaration.reason.as_deref().unwrap_or_default();
         match declaration.outcome {
             Outcome::Done => played += 1,
             Outcome::Skipped => {
-                fact(&format!("truth-skipped {backend} {}", declaration.scenario), reason);
+                if whole {
+                    fact(&format!("truth-skipped {backend} {}", declaration.scenario), reason);
+                }
                 continue;
             }
             Outcome::Failed => {
@@ -123,6 +64,13 @@ fn hold(backend: &str, declarations: &[Declaration], faults: &[Fault]) -> Vec<St
         }
         let found = check(declaration, &by_pid, means, &mut matrix);
         wrong.extend(found.into_iter().map(|what| format!("{}: {what}", declaration.scenario)));
+    }
+    if !whole {
+        let mut kinds: Vec<_> = matrix.cells().map(|(declared, _, _)| declared).collect();
+        kinds.dedup();
+        let held = format!("{played} scenarios, {} kinds", kinds.len());
+        fact(&format!("truth held for {backend}"), &held);
+        return wrong;
     }
     fact(&format!("truth-played {backend}"), &format!("{played} scenarios"));
     for (declared, reported, count) in matrix.cells() {
@@ -138,22 +86,13 @@ fn check(
     means: Means,
     matrix: &mut Matrix,
 ) -> Vec<String> {
-    let places = declaration.places();
-    let mut pids: Vec<_> = places.iter().map(|place| place.pid).collect();
+    let mut pids: Vec<_> = declaration.expectations.iter().map(|one| one.pid).collect();
+    pids.sort_unstable();
     pids.dedup();
     let faults: Vec<_> = pids.iter().filter_map(|pid| by_pid.get(pid)).flatten().copied().collect();
     let seen: Vec<_> = faults.iter().map(|fault| fault.seen).collect();
-    let rows = declaration.compare(seen.iter().copied());
     let mut wrong = Vec::new();
-    for place in &places {
-        let same =
-            |row: &&Row| (row.pid, row.start, row.end) == (place.pid, place.start, place.end);
-        let mut rows: Vec<_> = rows.iter().filter(same).cloned().collect();
-        for row in &mut rows {
-            // What this backend cannot see, it need not report.
-            row.declared = place.bounds(|one| one.kind == row.kind && visible(one, means));
-        }
-        let cells = settle(&rows, means);
+    for Settled { place, rows, cells } in declaration.settle(&seen, means) {
         for &cell in &cells {
             matrix.add(cell);
         }
@@ -161,10 +100,10 @@ fn check(
         if !bad.is_empty() {
             let kinds: Vec<_> = bad.iter().filter_map(|cell| cell.reported).collect();
             let bad: Vec<_> = bad.iter().map(ToString::to_string).collect();
-            let evidence = evidence(place, &kinds, &faults);
-            wrong.push(format!("{}: {} {evidence}", in_words(place, &rows), bad.join(", ")));
+            let evidence = evidence(&place, &kinds, &faults);
+            wrong.push(format!("{}: {} {evidence}", in_words(&place, &rows), bad.join(", ")));
         }
-        wrong.extend(misplaced(place, &faults));
+        wrong.extend(misplaced(&place, &faults));
     }
     // A total that holds faults this backend does not see is none for it.
     if means == Means::Marks {
@@ -174,12 +113,6 @@ fn check(
         }));
     }
     wrong
-}
-
-/// Whether the backend sees such a fault at all.
-fn visible(one: &Expectation, means: Means) -> bool {
-    let unseen = one.origin == Origin::Gup || told::UNSEEN.contains(&one.kind);
-    means == Means::Marks || !unseen
 }
 
 /// A range, what was declared there and what was got.
@@ -198,7 +131,7 @@ fn in_words(place: &Place<'_>, rows: &[Row]) -> String {
 
 fn evidence(place: &Place<'_>, kinds: &[Kind], faults: &[&Fault]) -> String {
     let here = |fault: &&&Fault| {
-        let Seen { pid, address, kind } = fault.seen;
+        let Seen { pid, address, kind, .. } = fault.seen;
         kinds.contains(&kind) && (place.holds(pid, address) || place.start == place.end)
     };
     let shown = faults.iter().filter(here).take(SHOWN);

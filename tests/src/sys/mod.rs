@@ -83,3 +83,13 @@ pub(crate) fn signal(pid: u32, signal: i32) -> Result<()> {
     let done = unsafe { libc::kill(pid, signal) };
     if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
 }
+
+/// The CPU time that this thread has used.
+pub(crate) fn thread_time() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the kernel writes to the structure that the pointer leads to. The
+    // clock is every kernel's, so it cannot fail.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    let (seconds, rest) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or(0), rest.unwrap_or(0))
+}

@@ -1,5 +1,7 @@
 //! A fault's beginning (the exception) and its end (`handle_mm_fault`'s return).
 
+use core::{arch::asm, ptr::null_mut};
+
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
     programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
@@ -41,7 +43,7 @@ pub(crate) fn fault_kernel(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     if let Some((ids, thread)) = target::current() {
-        if inflight::is_atomic() {
+        if inflight::is_atomic(ids) {
             count!(atomic);
             return 0;
         }
@@ -52,9 +54,47 @@ pub(crate) fn fault_kernel(ctx: RawTracePointContext) -> i32 {
 }
 
 /// `handle_mm_fault(vma, address, flags, regs)`
+///
+/// Where the three that follow cannot all be had: every fault of every process
+/// pays for this one.
 #[fentry(function = "handle_mm_fault")]
 pub(crate) fn handle_enter(ctx: FEntryContext) -> i32 {
     enter::<Direct>(ctx.arg(0), ctx.arg(1), ctx.arg::<u64>(2) as u16, ctx.arg(3));
+    0
+}
+
+/// `fault_dirty_shared_page(vmf)`: the fault may end COMPLETED, with the lock of
+/// its region gone.
+#[fentry(function = "fault_dirty_shared_page")]
+pub(crate) fn shared_write(ctx: FEntryContext) -> i32 {
+    if let Some((ids, thread)) = target::current() {
+        // SAFETY: a map value of our own thread's, which nobody else writes.
+        let thread = unsafe { &mut *thread };
+        if thread.state != state::IDLE {
+            let vma = Direct::u64(ctx.arg(0), at!(fault_vma));
+            keep_region::<Direct>(ids, thread, vma);
+        }
+    }
+    0
+}
+
+/// `follow_page_mask(vma, address, …)`, or `follow_page_pte(vma, address, …)`
+/// where that is inlined: `get_user_pages` looks whether a page is there.
+#[fentry(function = "follow_page_mask")]
+pub(crate) fn gup_look(ctx: FEntryContext) -> i32 {
+    if let Some((ids, thread)) = target::current() {
+        inflight::look(lane::START_GUP, ids, thread, ctx.arg(1));
+    }
+    0
+}
+
+/// `no_page_table(vma, flags, address)`: it finds not even a page table. Only
+/// where `follow_page_mask` is inlined.
+#[fentry(function = "no_page_table")]
+pub(crate) fn gup_look_table(ctx: FEntryContext) -> i32 {
+    if let Some((ids, thread)) = target::current() {
+        inflight::look(lane::START_GUP_TABLE, ids, thread, ctx.arg(2));
+    }
     0
 }
 
@@ -73,18 +113,48 @@ pub(crate) fn handle_leave(ctx: FExitContext) -> i32 {
         flags: ctx.arg::<u64>(2) as u16,
         ret: ctx.arg::<u64>(4) as u16,
         vma: ctx.arg(0),
+        taken: regs != 0,
     };
-    let mut end = end::RETURN;
-    if thread.state == state::IDLE {
+    let end = if is_begun(thread, &call) {
+        end::RETURN
+    } else {
         if call.ret & ret::RETRY != 0
-            || !inflight::begin_unseen(thread, call.address, call.flags, regs != 0)
+            || !inflight::begin_unseen(thread, call.address, call.flags, call.taken)
         {
             return 0;
         }
-        end = end::RECONSTRUCTED;
-    }
-    leave::<Direct>(ids, thread, &call, end);
+        end::RECONSTRUCTED
+    };
+    leave::<Direct>(ids, thread, &call, opaque(end));
     0
+}
+
+/// Whether the beginning of the fault that this call serves was seen. That
+/// `get_user_pages` looked for a page is the beginning of that page's fault, and
+/// of no other.
+#[inline(always)]
+fn is_begun(thread: &mut Thread, call: &Call) -> bool {
+    if thread.state != state::LOOKING {
+        return thread.state != state::IDLE;
+    }
+    if call.taken || thread.address >> 12 != call.address >> 12 {
+        return false;
+    }
+    thread.state = state::OPEN;
+    thread.error = (call.flags & flag::WRITE) << 1;
+    true
+}
+
+const _: () = assert!(flag::WRITE << 1 == error::WRITE);
+
+/// A value of which the compiler knows nothing: it would make a copy of all that
+/// follows for each value that it knows, and the verifier would read them all.
+#[inline(always)]
+fn opaque(value: u8) -> u8 {
+    let mut value = u64::from(value);
+    // SAFETY: arithmetic on a register that changes nothing.
+    unsafe { asm!("{0} |= 0", inout(reg) value) };
+    value as u8
 }
 
 /// `handle_mm_fault(vma, address, flags, regs)`
@@ -95,9 +165,14 @@ pub(crate) fn handle_enter_kprobe(ctx: ProbeContext) -> u32 {
     else {
         return 0;
     };
-    enter::<Helper>(vma, address, flags as u16, regs);
+    let thread = enter::<Helper>(vma, address, flags as u16, regs);
+    if thread.is_null() {
+        return 0;
+    }
+    // SAFETY: a map value of our own thread's, which nobody else writes.
+    let thread = unsafe { &mut *thread };
     // The return probe sees no arguments: keep what it needs.
-    if let Some(thread) = inflight::open_fault() {
+    if thread.state != state::IDLE {
         thread.kept = vma;
         thread.address = address;
         thread.flags = flags as u16;
@@ -120,6 +195,7 @@ pub(crate) fn handle_leave_kprobe(ctx: RetProbeContext) -> u32 {
         flags: thread.flags,
         ret: ctx.ret::<u64>() as u16,
         vma: thread.kept,
+        taken: thread.origin != origin::GUP,
     };
     leave::<Helper>(ids, thread, &call, end::RETURN);
     0
@@ -132,26 +208,30 @@ struct Call {
     ip: u64,
     flags: u16,
     ret: u16,
+    /// An exception was taken.
+    taken: bool,
 }
 
 /// Faults without an exception begin here; those that may end without a region
-/// to look at have it noted.
+/// to look at have it noted. Answers the thread, if it is traced.
 #[inline(always)]
-fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) {
+fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) -> *mut Thread {
+    let Some((ids, thread)) = target::current() else { return null_mut() };
     if regs == 0 {
-        if let Some((ids, thread)) = target::current() {
-            begin_gup(ids, thread, address, flags);
-        }
+        begin_gup(ids, thread, address, flags);
     } else if flags & flag::WRITE != 0 && vma::is_shared::<R>(vma) {
         // It may end COMPLETED, with the lock gone: look now.
-        if let Some((ids, thread)) = target::current() {
-            // SAFETY: a map value of our own thread's, which nobody else writes.
-            let thread = unsafe { &mut *thread };
-            let touched = vma::touch::<R>(ids, thread, vma);
-            thread.region = touched.start;
-            thread.nature = touched.nature;
-        }
+        // SAFETY: a map value of our own thread's, which nobody else writes.
+        keep_region::<R>(ids, unsafe { &mut *thread }, vma);
     }
+    thread
+}
+
+#[inline(always)]
+fn keep_region<R: Read>(ids: Ids, thread: &mut Thread, vma: u64) {
+    let touched = vma::touch::<R>(ids, thread, vma, false);
+    thread.region = touched.start;
+    thread.nature = touched.nature;
 }
 
 #[inline(always)]
@@ -179,7 +259,7 @@ fn leave<R: Read>(ids: Ids, thread: &mut Thread, call: &Call, end: u8) {
         return;
     }
     if call.ret & ret::COMPLETED == 0 {
-        let touched = vma::touch::<R>(ids, thread, call.vma);
+        let touched = vma::touch::<R>(ids, thread, call.vma, call.taken);
         thread.region = touched.start;
         thread.nature = touched.nature;
     }

@@ -1,6 +1,8 @@
 //! Births, deaths and changes of traced threads: what keeps the thread table
 //! true and every process named, however short its life.
 
+use core::ptr::null_mut;
+
 use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_ktime_get_ns},
     macros::raw_tracepoint,
@@ -17,7 +19,7 @@ use crate::{
     config::{at, config},
     emit, inflight,
     kernel::{probe, text},
-    maps::{CGROUPS, TARGETS, THREADS, count},
+    maps::{CGROUPS, TARGETS, count},
     target::{self, Ids},
 };
 
@@ -35,10 +37,10 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
     if creator.pid == config!(own) && (flags & CLONE_THREAD != 0 || config!(everything) != 0) {
         return 0;
     }
-    let parent = THREADS.get_ptr(creator.tid);
+    let parent = target::find(creator.tid);
     // SAFETY: a plain load of a whole word.
     let asked_for = unsafe { TARGETS.get(creator.pid) }.is_some();
-    let inherits = parent.is_some() || asked_for;
+    let inherits = !parent.is_null() || asked_for;
     if config!(everything) == 0
         && !(inherits && (flags & CLONE_THREAD != 0 || config!(follow) != 0))
     {
@@ -47,12 +49,10 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let new = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
-    let space = match parent {
-        // SAFETY: a plain load of a whole word.
-        Some(parent) if flags & CLONE_VM != 0 => unsafe { (*parent).space },
-        _ => now as u32,
-    };
+    let new = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)), task: 0 };
+    let shares = !parent.is_null() && flags & CLONE_VM != 0;
+    // SAFETY: a plain load of a whole word.
+    let space = if shares { unsafe { (*parent).space } } else { now as u32 };
     // The kernel's counters begin at zero with the thread.
     let thread = Thread { pid: new.pid, space, based: 1, ..Thread::default() };
     if !target::adopt(new.tid, &thread) {
@@ -103,22 +103,31 @@ fn cgroup_of(task: u64) -> u64 {
 pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
     let ids = target::ids();
     let old = ctx.arg::<u64>(1) as u32;
-    if old != ids.tid
-        && let Some(moving) = THREADS.get_ptr(old)
+    let moving = if old == ids.tid { null_mut() } else { target::find(old) };
+    if !moving.is_null()
+        && let Some(to) = target::room(ids.tid)
     {
-        // SAFETY: the thread's own entry.
-        let moving = unsafe { *moving };
-        if THREADS.insert(ids.tid, moving, 0).is_ok() {
-            let _ = THREADS.remove(old);
+        // SAFETY: the thread's own entry, and one that is nobody else's; its
+        // place in the table stays as it is.
+        unsafe {
+            let crowded = (*to).crowded;
+            core::ptr::copy_nonoverlapping(moving, to, 1);
+            (*to).crowded = crowded;
+            (*to).tid = ids.tid;
         }
+        target::forget(old);
     }
-    let Some(thread) = THREADS.get_ptr_mut(ids.tid) else {
+    let thread = target::find(ids.tid);
+    if thread.is_null() {
         return 0;
-    };
+    }
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: a map value of our own thread's, which nobody else writes.
-    unsafe { (*thread).space = now as u32 };
+    unsafe {
+        (*thread).space = now as u32;
+        (*thread).last_vma = 0;
+    }
     let Some(mut entry) = emit::reserve::<Exec>() else {
         return 0;
     };
@@ -145,9 +154,10 @@ pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
     let ids = target::ids();
-    let Some(thread) = THREADS.get_ptr_mut(ids.tid) else {
+    let thread = target::find(ids.tid);
+    if thread.is_null() {
         return 0;
-    };
+    }
     // SAFETY: a map value of our own thread's, which nobody else writes.
     let thread = unsafe { &mut *thread };
     if thread.state != state::IDLE {
@@ -169,12 +179,13 @@ pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
 pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     let tid: u32 = probe(task, at!(task_pid));
-    let Some(thread) = THREADS.get_ptr(tid) else {
+    let thread = target::find(tid);
+    if thread.is_null() {
         return 0;
-    };
+    }
     // SAFETY: the thread is gone: nobody writes its entry.
     let thread = unsafe { &*thread };
-    let ids = Ids { pid: thread.pid, tid };
+    let ids = Ids { pid: thread.pid, tid, task: 0 };
     let Some(mut entry) = emit::reserve::<Totals>() else {
         // Its account is not lost: user space finds it in the table.
         return 0;
@@ -196,7 +207,7 @@ pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
         full_flushes: thread.full_flushes,
     });
     emit::submit(entry);
-    let _ = THREADS.remove(tid);
+    target::forget(tid);
     0
 }
 
@@ -205,16 +216,17 @@ pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
 pub(crate) fn task_rename(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     let tid: u32 = probe(task, at!(task_pid));
-    let Some(thread) = THREADS.get_ptr(tid) else {
+    let thread = target::find(tid);
+    if thread.is_null() {
         return 0;
-    };
+    }
     let Some(mut entry) = emit::reserve::<Rename>() else {
         return 0;
     };
     let rename = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Rename, and `thread` is a map value.
     unsafe {
-        let ids = Ids { pid: (*thread).pid, tid };
+        let ids = Ids { pid: (*thread).pid, tid, task: 0 };
         (*rename).header = emit::header::<Rename>(tag::RENAME, ids, bpf_ktime_get_ns());
         (*rename).comm = [0; COMM];
         text((&raw mut (*rename).comm).cast(), COMM as u32, ctx.arg(1));
@@ -227,13 +239,13 @@ pub(crate) fn task_rename(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "cgroup_attach_task")]
 pub(crate) fn task_cgroup(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(2);
-    let ids = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
+    let ids = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)), task: 0 };
     let cgroup: u64 = probe(probe(ctx.arg(0), at!(cgroup_node)), at!(node_id));
     // SAFETY: a plain load of a whole word.
     let asked_for = unsafe { CGROUPS.get(cgroup) }.is_some();
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    if THREADS.get_ptr(ids.tid).is_none() {
+    if target::find(ids.tid).is_null() {
         if !asked_for {
             return 0;
         }

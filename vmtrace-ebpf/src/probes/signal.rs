@@ -50,7 +50,7 @@ pub(crate) fn signal(ctx: RawTracePointContext) -> i32 {
     };
     // SAFETY: a map value of our own thread's, which nobody else writes.
     let thread = unsafe { &mut *thread };
-    if thread.state == state::IDLE {
+    if thread.state == state::IDLE || thread.state == state::LOOKING {
         if signal != SIGSEGV || code != SI_KERNEL || probe::<u64>(task, at!(task_trap)) != TRAP_GP {
             return 0;
         }

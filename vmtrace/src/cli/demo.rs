@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 
-use crate::demo::{self, Options};
+use super::check;
+use crate::demo::{self, Options, Voice};
+use crate::probe::backend::Backend;
 
 /// How declarations are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -15,12 +17,15 @@ enum Format {
     Text,
     /// One JSON object a line, for a checker.
     Json,
+    /// Nothing.
+    None,
 }
 
 /// Play scenarios that fault in a known way: so many faults, of this kind, there.
 ///
 /// Each runs in a process of its own and declares what a tracer has to find.
-/// `vmtrace -- vmtrace demo cow` shows some of them traced.
+/// `vmtrace -- vmtrace demo cow` shows some of them traced; `vmtrace demo --check` traces
+/// all and prints what it saw beside what it had to see.
 #[derive(Args, Debug)]
 pub(super) struct Demo {
     /// Scenarios, themes (`cow`, `swap`, `invalid`) or the start of names (`file`); all without any.
@@ -35,6 +40,12 @@ pub(super) struct Demo {
     /// Append what happened to a file, one JSON object a line.
     #[arg(long, value_name = "FILE", env = "VMTRACE_DEMO_DECLARE")]
     declare: Option<PathBuf>,
+    /// Trace the scenarios, and print what was expected beside what was observed.
+    #[arg(long, conflicts_with_all = ["list", "format", "declare"])]
+    check: bool,
+    /// How to attach for --check: auto takes the best that works.
+    #[arg(long, value_name = "BACKEND", default_value = "auto", requires = "check", value_parser = ["auto", "fentry", "kprobe", "tracepoint"])]
+    backend: String,
     /// Play one scenario in this very process.
     #[arg(long, hide = true, value_name = "SCENARIO", requires = "given")]
     child: Option<String>,
@@ -52,9 +63,14 @@ pub(super) fn run(arguments: Demo) -> anyhow::Result<ExitCode> {
         demo::list(&mut std::io::stdout().lock())?;
         return Ok(ExitCode::SUCCESS);
     }
-    demo::run(&Options {
-        names: arguments.scenarios,
-        json: arguments.format == Format::Json,
-        declare: arguments.declare,
-    })
+    if arguments.check {
+        let backend = Backend::ALL.into_iter().find(|one| one.name() == arguments.backend);
+        return check::run(&arguments.scenarios, backend);
+    }
+    let voice = match arguments.format {
+        Format::Text => Voice::Prose,
+        Format::Json => Voice::Json,
+        Format::None => Voice::None,
+    };
+    demo::run(&Options { names: arguments.scenarios, voice, declare: arguments.declare })
 }

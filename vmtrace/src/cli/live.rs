@@ -18,19 +18,17 @@ use super::record::{Takers, Tape};
 use super::show::Show;
 use super::trace::{Request, Target};
 use crate::probe::session::{Options, Session};
+use crate::probe::spills::Tables;
 use crate::probe::target;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::held::Held;
-use crate::sys::{pidfd, ready};
+use crate::sys::{pidfd, priority, ready};
 
 /// The rings are looked at this often even if none is half full.
 const TICK: Duration = Duration::from_millis(50);
 
 /// Traces as asked; the exit status is the command's, where there is one.
 pub fn trace(request: &Request) -> anyhow::Result<ExitCode> {
-    if request.tally {
-        bail!("--tally is not in this version: leave it out for the full answer");
-    }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(run(request))
 }
@@ -39,6 +37,8 @@ async fn run(request: &Request) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen()?;
     let tape = Tape::create(request)?;
     let (mut command, over) = start_command(&request.target)?;
+    // After the command is started: it stays where it is.
+    priority::before_others();
     let mut session = Session::start(&options(request, command.as_ref()))?;
     let over = match over {
         Some(over) => Some(over),
@@ -128,6 +128,13 @@ fn options(request: &Request, command: Option<&Held>) -> Options {
     options.only_major = request.view.only_major();
     options.tlb_events = request.view.events;
     options.verbose = request.verbose;
+    if request.tally {
+        // Twice an interval, so that what is shown is not the interval before.
+        let every = request.interval.unwrap_or(Duration::from_secs(1)) / 2;
+        options.tally = Some(every);
+        options.tables = Tables::TALLY;
+        options.ring_size = 0;
+    }
     if let Target::Command(words) = &request.target {
         options.named = Some(describe(words));
     }

@@ -1,5 +1,6 @@
 //! The command line: arguments and wiring, nothing else.
 
+mod check;
 mod demo;
 mod diff;
 pub mod doctor;

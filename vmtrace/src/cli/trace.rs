@@ -67,7 +67,7 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE", default_value = "4M", value_parser = parse_bytes, help_heading = "Tracing")]
     ring_size: u64,
     /// Count in the kernel and send no single faults: cheapest
-    #[arg(long, hide = true, help_heading = "Tracing")]
+    #[arg(long, help_heading = "Tracing")]
     tally: bool,
     /// Say what the kernel side does
     #[arg(short, long, help_heading = "Tracing")]

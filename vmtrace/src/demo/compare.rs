@@ -18,6 +18,8 @@ pub struct Seen {
     pub address: u64,
     /// The kind.
     pub kind: Kind,
+    /// How long it took, in nanoseconds.
+    pub latency: u64,
 }
 
 /// A range of one process's addresses and all that was declared in it.
@@ -182,7 +184,7 @@ mod tests {
     }
 
     fn seen(kind: Kind, address: u64) -> Seen {
-        Seen { pid: 1, address, kind }
+        Seen { pid: 1, address, kind, latency: 0 }
     }
 
     #[test]

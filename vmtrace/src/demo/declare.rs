@@ -60,6 +60,17 @@ impl Count {
         }
     }
 
+    /// Both together.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let (low, high) = (self.low() + other.low(), self.high().saturating_add(other.high()));
+        match high {
+            u64::MAX => Self::AtLeast(low),
+            _ if low == high => Self::Exactly(low),
+            _ => Self::Between(low, high),
+        }
+    }
+
     /// Whether it allows `n`.
     pub fn allows(self, n: u64) -> bool {
         (self.low()..=self.high()).contains(&n)

@@ -7,6 +7,7 @@
 //! below is the only place that knows all of them.
 
 mod anon;
+pub mod check;
 pub mod compare;
 mod cow;
 pub mod declare;
@@ -22,6 +23,7 @@ mod numa;
 mod populate;
 mod pressure;
 mod run;
+pub mod settle;
 mod shmem;
 mod spurious;
 mod stack;
@@ -30,9 +32,15 @@ mod swap;
 mod sys;
 mod tlb;
 mod userfault;
+pub mod waits;
 mod witness;
 
-pub use run::{Options, child, list, run};
+pub use run::{Options, Voice, child, list, names, run};
+
+/// A file that lies in memory alone, for declarations that nobody keeps.
+pub fn memory_file() -> std::io::Result<std::fs::File> {
+    sys::swap::memory_file(c"vmtrace-declarations")
+}
 
 use need::Need::{
     self, Asked, Balancing, Cpus, Group, HugePages, Hugetlb, Keys, Nodes, Overcommit, Poison, Root,
@@ -222,7 +230,7 @@ scenarios! {
         "a page whose memory is broken (MADV_HWPOISON); only if asked for by name",
         "SIGBUS with BUS_MCEERR_AR. The page frame stays out of use until reboot.";
     "userfault", userfault::late, [Userfaultfd],
-        "userfaultfd pages served after 1, 10 and 100 ms",
+        "userfaultfd pages served after 1, 10, 50 and 100 ms",
         "A program is the pager: the fault takes as long as the program takes.";
     "device", device::clock, [],
         "the kernel's clock page, [vvar]",

@@ -16,13 +16,25 @@ use super::sys::process as proc;
 use super::sys::signal::interrupt;
 use super::{SCENARIOS, Scenario};
 
+/// What is printed while scenarios play.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Voice {
+    /// What they do, for people.
+    #[default]
+    Prose,
+    /// Their declarations, as JSON lines.
+    Json,
+    /// Nothing.
+    None,
+}
+
 /// What to play and how to tell of it.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// The scenarios' names; empty for all.
     pub names: Vec<String>,
-    /// Print the declarations as JSON lines instead of prose.
-    pub json: bool,
+    /// What to print.
+    pub voice: Voice,
     /// Append the declarations as JSON lines to this file.
     pub declare: Option<PathBuf>,
 }
@@ -45,38 +57,57 @@ pub fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let mut output = io::stdout().lock();
     let mut tally = [0usize; 3];
     for scenario in chosen {
-        let asked = !options.names.is_empty();
-        if !options.json {
-            writeln!(output, "\n{}: {}", scenario.name, scenario.title)?;
-        }
-        let declaration = play(scenario, asked, &mut |text| {
-            if options.json {
-                return Ok(());
-            }
-            writeln!(output, "  {text}").and_then(|()| output.flush())
-        })?;
+        let declaration = tell(scenario, options, &mut output)?;
         let mut line = serde_json::to_vec(&declaration)?;
         line.push(b'\n');
         if let Some(file) = &mut file {
             file.write_all(&line).context("write the declaration")?;
         }
-        if options.json {
+        if options.voice == Voice::Json {
             output.write_all(&line)?;
-        } else if let Some(reason) = &declaration.reason {
-            let word = if declaration.outcome == Outcome::Skipped { "skipped" } else { "FAILED" };
-            writeln!(output, "  {word}: {reason}")?;
         }
         tally[declaration.outcome as usize] += 1;
         if let Some(signal) = interrupt::seen() {
             bail!("interrupted by signal {signal}; everything is put back");
         }
     }
-    if !options.json {
+    if options.voice == Voice::Prose {
         let [done, skipped, failed] = tally;
         writeln!(output, "\n{done} played, {skipped} skipped, {failed} failed")?;
     }
     output.flush()?;
     Ok(ExitCode::from(u8::from(tally[Outcome::Failed as usize] > 0)))
+}
+
+/// Plays one and says in words what it does, where that is wanted.
+fn tell(
+    scenario: &Scenario,
+    options: &Options,
+    output: &mut impl Write,
+) -> anyhow::Result<Declaration> {
+    let asked = !options.names.is_empty();
+    if options.voice != Voice::Prose {
+        return play(scenario, asked, &mut |_| Ok(()));
+    }
+    writeln!(output, "\n{}: {}", scenario.name, scenario.title)?;
+    let declaration = play(scenario, asked, &mut |text| {
+        writeln!(output, "  {text}").and_then(|()| output.flush())
+    })?;
+    if let Some(reason) = &declaration.reason {
+        let word = if declaration.outcome == Outcome::Skipped { "skipped" } else { "FAILED" };
+        writeln!(output, "  {word}: {reason}")?;
+    }
+    Ok(declaration)
+}
+
+/// The names of the scenarios that these words choose.
+pub fn names(words: &[String]) -> anyhow::Result<Vec<&'static str>> {
+    Ok(choose(words)?.into_iter().map(|scenario| scenario.name).collect())
+}
+
+/// What a scenario does, in a line.
+pub(super) fn title(name: &str) -> &'static str {
+    find(name).map_or("", |scenario| scenario.title)
 }
 
 /// Explains each scenario in two lines.
@@ -161,13 +192,21 @@ fn play(
 }
 
 fn start(scenario: &Scenario, given: &Given) -> anyhow::Result<Child> {
-    Command::new("/proc/self/exe")
+    Command::new(ourselves())
         .args(["demo", "--child", scenario.name, "--given"])
         .arg(serde_json::to_string(given)?)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .spawn()
         .context("start a process for the scenario")
+}
+
+/// This program by its own name, which a trace shows until the scenario has
+/// given itself another. Replaced by a newer one meanwhile, it is still there
+/// under the kernel's name for it.
+fn ourselves() -> PathBuf {
+    let found = std::env::current_exe().ok().filter(|path| path.is_file());
+    found.unwrap_or_else(|| PathBuf::from("/proc/self/exe"))
 }
 
 /// Passes on what the scenario says, up to its declaration.
@@ -190,6 +229,7 @@ fn listen(
 pub fn child(name: &str, given: &str) -> anyhow::Result<ExitCode> {
     let scenario = find(name).with_context(|| format!("no scenario is called {name:?}"))?;
     proc::die_with_parent().context("ask to die with the parent")?;
+    proc::rename(name).context("take the scenario's name")?;
     let given = serde_json::from_str(given).context("understand what was given")?;
     let declaration = perform(scenario, given).unwrap_or_else(|error| {
         let skipped = error.downcast_ref::<Skip>().is_some();

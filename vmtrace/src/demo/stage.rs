@@ -9,6 +9,7 @@ use std::fmt::Display;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -89,9 +90,10 @@ impl Expect {
         Self { basis, ..self }
     }
 
-    /// Each took at least and at most so long, in nanoseconds.
-    pub(super) fn lasting(self, least: u64, most: u64) -> Self {
-        Self { latency: Some((least, most)), ..self }
+    /// Each took at least and at most so long.
+    pub(super) fn lasting(self, least: Duration, most: Duration) -> Self {
+        let nanos = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        Self { latency: Some((nanos(least), nanos(most))), ..self }
     }
 }
 
@@ -228,9 +230,7 @@ impl Stage {
         signals: u64,
     ) -> anyhow::Result<()> {
         let agrees = agrees(expected, usage);
-        let mut parts = Vec::new();
         for one in expected {
-            parts.push(format!("{} {}", one.count, one.kind.name()));
             self.declaration.expectations.push(Expectation {
                 pid: who.pid,
                 tid: (!who.shared).then_some(who.tid),
@@ -244,13 +244,10 @@ impl Stage {
                 latency_ns: one.latency,
             });
         }
-        if parts.is_empty() {
-            parts.push("no fault".to_owned());
-        }
         let caught = if signals == 0 { String::new() } else { format!(", {signals} signals") };
         self.say(format_args!(
             "  {what}: {}; the kernel counted {} minor, {} major{caught}: {}",
-            parts.join(" + "),
+            in_words(expected),
             usage.minor,
             usage.major,
             if agrees { "agrees" } else { "DISAGREES" }
@@ -304,6 +301,38 @@ pub(super) fn watch(work: impl FnOnce()) -> anyhow::Result<Usage> {
     let before = Usage::now()?;
     work();
     Ok(Usage::now()?.since(before))
+}
+
+/// Does `work` between two looks at this thread's counters and, closer to it,
+/// two at the clock.
+pub(super) fn timed<T>(work: impl FnOnce() -> T) -> anyhow::Result<(Usage, Duration)> {
+    // The clock's own page is read here, not in the measured section.
+    let _ = Instant::now();
+    let mut took = Duration::ZERO;
+    let usage = watch(|| {
+        let start = Instant::now();
+        drop(work());
+        took = start.elapsed();
+    })?;
+    Ok((usage, took))
+}
+
+/// What is expected, kind by kind.
+fn in_words(expected: &[Expect]) -> String {
+    let mut kinds: Vec<(Kind, Count)> = Vec::new();
+    for one in expected {
+        match (kinds.last_mut(), one.count) {
+            (Some((kind, Count::Exactly(sum))), Count::Exactly(more)) if *kind == one.kind => {
+                *sum += more;
+            }
+            _ => kinds.push((one.kind, one.count)),
+        }
+    }
+    if kinds.is_empty() {
+        return "no fault".to_owned();
+    }
+    let words = kinds.iter().map(|(kind, count)| format!("{count} {}", kind.name()));
+    words.collect::<Vec<_>>().join(" + ")
 }
 
 /// Sends one line to the parent.

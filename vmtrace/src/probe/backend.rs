@@ -44,6 +44,14 @@ impl Backend {
             Self::Tracepoint => programs::TRACEPOINT,
         }
     }
+
+    /// Lists of programs of which it needs one.
+    fn beginnings(self) -> &'static [&'static [Program]] {
+        match self {
+            Self::Fentry => programs::FENTRY_BEGINNINGS,
+            Self::Kprobe | Self::Tracepoint => &[],
+        }
+    }
 }
 
 impl fmt::Display for Backend {
@@ -80,6 +88,27 @@ impl<'a> Attacher<'a> {
         Self { ebpf, btf, cpus, attempts: Vec::new() }
     }
 
+    /// Attaches everything that is `backend`'s own.
+    pub fn attach_backend(&mut self, backend: Backend) -> anyhow::Result<Vec<Link>> {
+        let mut links = self.attach_all(backend.programs())?;
+        let mut failure = None;
+        for beginnings in backend.beginnings() {
+            let tried = self.attempts.len();
+            match self.attach_all(beginnings) {
+                Ok(these) => {
+                    links.extend(these);
+                    return Ok(links);
+                }
+                Err(error) => {
+                    // The next list does the same; only the last one's failure is one.
+                    self.attempts.truncate(tried);
+                    failure = Some(error);
+                }
+            }
+        }
+        failure.map_or(Ok(links), Err)
+    }
+
     /// Attaches all of `programs`; fails where one that nothing works without
     /// cannot be attached, with what it answered.
     pub fn attach_all(&mut self, programs: &'static [Program]) -> anyhow::Result<Vec<Link>> {
@@ -103,7 +132,10 @@ impl<'a> Attacher<'a> {
                 Err(error) => why = brief(&error),
             }
         }
-        Err(why)
+        let Some(other) = program.stand_in() else { return Err(why) };
+        let places = other.places.iter();
+        let mut attached = places.filter_map(|place| self.attach_at(other, place, links).ok());
+        attached.next().map(|place| format!("{place} by {}", other.hook.name())).ok_or(why)
     }
 
     fn attach_at(

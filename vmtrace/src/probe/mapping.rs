@@ -6,11 +6,14 @@
 //! It watches the records go by in their order and makes sure that no fault
 //! passes whose region has not been described, as long as its process lives.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use vmtrace_common::evidence::{end, nature};
 use vmtrace_common::record::{Exec, Fault, Header, PATH, Region, name, tag};
 
+use super::namespace::Namespace;
 use super::places::Places;
 use crate::decode::{self, Rare, encode};
 use crate::sys::perf::Changes;
@@ -48,11 +51,12 @@ pub struct Mappings {
     missing: HashSet<(u32, u64)>,
     last: (u32, u64, u64),
     places: Places,
+    namespace: Arc<Namespace>,
 }
 
 impl Mappings {
     /// Watches the CPUs.
-    pub fn watch(cpus: &[u32]) -> std::io::Result<Self> {
+    pub fn watch(cpus: &[u32], namespace: Arc<Namespace>) -> std::io::Result<Self> {
         Ok(Self {
             streams: cpus.iter().map(|&cpu| Changes::watch(cpu)).collect::<Result<_, _>>()?,
             spaces: HashMap::new(),
@@ -60,23 +64,28 @@ impl Mappings {
             missing: HashSet::new(),
             last: (0, 0, 0),
             places: Places::read(),
+            namespace,
         })
     }
 
     /// Hands on what has come, each with its time, in no order.
     pub fn read(&mut self, mut take: impl FnMut(u64, Change)) {
         let mut lost = false;
-        let places = &self.places;
+        let (places, namespace) = (&self.places, &self.namespace);
         for stream in &mut self.streams {
             stream.read(|kind, misc, body| match kind {
                 RECORD_MMAP2 => {
-                    if let Some(region) = mapped(body, places) {
+                    if let Some(mut region) = mapped(body, places)
+                        && let Some(pid) = namespace.outside(region.header.pid)
+                    {
+                        region.header.pid = pid;
                         let time = region.header.time;
                         take(time, Change::Record(encode(&Rare::Region(Box::new(region)))));
                     }
                 }
                 RECORD_COMM if misc & MISC_COMM_EXEC != 0 => {
-                    if let (Some(pid), Some(time)) = (word(body, 0), time(body)) {
+                    let pid = word(body, 0).and_then(|pid| namespace.outside(pid));
+                    if let (Some(pid), Some(time)) = (pid, time(body)) {
                         take(time, Change::NewImage(pid));
                     }
                 }
@@ -125,8 +134,11 @@ impl Mappings {
                 if task.header.tid == pid && task.header.time != 0 {
                     let space = self.spaces.get(&task.parent).cloned().unwrap_or_default();
                     self.spaces.insert(pid, space);
-                } else {
-                    self.spaces.entry(pid).or_default();
+                } else if let Entry::Vacant(space) = self.spaces.entry(pid) {
+                    // It was there before us, and may be gone before its first
+                    // fault is read.
+                    space.insert(Space::new());
+                    self.look_up(pid, task.header.time, &mut take);
                 }
             }
             Rare::Exec(exec) => {
@@ -192,14 +204,20 @@ impl Mappings {
             if hopeless || self.knows(fault) {
                 continue;
             }
-            for mut region in self.places.regions_of(fault.pid) {
-                region.header.time = fault.time;
-                self.enter(fault.pid, region.start, region.end);
-                take(&encode(&Rare::Region(Box::new(region))));
-            }
+            self.look_up(fault.pid, fault.time, &mut take);
             if !self.knows(fault) {
                 self.missing.insert((fault.pid, fault.address >> 16));
             }
+        }
+    }
+
+    /// Describes what a process has mapped now.
+    fn look_up(&mut self, pid: u32, time: u64, take: &mut impl FnMut(&[u8])) {
+        let regions = self.namespace.inside(pid).map(|pid| self.places.regions_of(pid));
+        for mut region in regions.into_iter().flatten() {
+            (region.header.pid, region.header.time) = (pid, time);
+            self.enter(pid, region.start, region.end);
+            take(&encode(&Rare::Region(Box::new(region))));
         }
     }
 

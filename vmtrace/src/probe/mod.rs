@@ -9,6 +9,8 @@ pub mod backend;
 pub mod btf;
 mod cgroups;
 pub mod mapping;
+pub mod namespace;
+pub mod opened;
 pub mod places;
 pub mod preflight;
 pub mod programs;

@@ -50,6 +50,18 @@ pub struct Program {
     pub without: Option<&'static str>,
 }
 
+impl Program {
+    /// The `kprobe` backend's program for the same mark. Before 6.1 no
+    /// fentry attaches to a function that takes a structure by value, as a page
+    /// table's entry is, and none to one whose copy the compiler specialised; a
+    /// mark lies on a rare path, where a kprobe's price does not matter.
+    pub fn stand_in(&self) -> Option<&'static Self> {
+        let same = |one: &&Self| one.name.strip_suffix("_kprobe") == Some(self.name);
+        let wanted = self.hook == Fentry && self.without.is_some();
+        KPROBE.iter().filter(|_| wanted).find(same)
+    }
+}
+
 const fn must(name: &'static str, hook: Hook, places: &'static [&'static str]) -> Program {
     Program { name, hook, places, without: None }
 }
@@ -104,7 +116,6 @@ const NO_OOM: &str = "an OOM kill's constraint, cgroup and trigger are not known
 /// The `fentry` backend's own.
 pub const FENTRY: &[Program] = &[
     must("handle_leave", Fexit, &["handle_mm_fault"]),
-    must("handle_enter", Fentry, &["handle_mm_fault"]),
     may("write_protect", Fexit, &["do_wp_page"], NO_REUSE),
     may("swap", Fentry, &["do_swap_page"], NO_SWAP),
     may("huge", Fexit, &["do_huge_pmd_anonymous_page"], NO_HUGE),
@@ -118,6 +129,23 @@ pub const FENTRY: &[Program] = &[
     may("access_huge", Fentry, &["pmdp_set_access_flags"], NO_ACCESS),
     may("fixup", Fentry, &["fixup_exception"], NO_FIXUP),
     may("oom_kill", Fentry, &["oom_kill_process"], NO_OOM),
+];
+
+/// What shows the `fentry` backend the beginnings of faults that take no exception,
+/// and the regions of those that end with the lock dropped: the first of these
+/// lists that attaches whole. The last is dearer by far, because every fault of
+/// every process comes by it, and not only the rare ones.
+pub const FENTRY_BEGINNINGS: &[&[Program]] = &[
+    &[
+        must("shared_write", Fentry, &["fault_dirty_shared_page"]),
+        must("gup_look", Fentry, &["follow_page_mask"]),
+    ],
+    &[
+        must("shared_write", Fentry, &["fault_dirty_shared_page"]),
+        must("gup_look", Fentry, &["follow_page_pte"]),
+        must("gup_look_table", Fentry, &["no_page_table"]),
+    ],
+    &[must("handle_enter", Fentry, &["handle_mm_fault"])],
 ];
 
 /// The `kprobe` backend's own.
@@ -151,3 +179,20 @@ pub const TRACEPOINT: &[Program] = &[
         "copied and reused, huge and small pages are not told apart",
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_has_a_stand_in_and_an_end_has_none() {
+        let of = |name: &str| {
+            let program = FENTRY.iter().find(|one| one.name == name).unwrap();
+            program.stand_in().map(|one| one.name)
+        };
+        assert_eq!(of("huge_write"), Some("huge_write_kprobe"));
+        assert_eq!(of("hugetlb_write"), Some("hugetlb_write_kprobe"));
+        assert_eq!(of("handle_enter"), None, "nothing works without it");
+        assert_eq!(of("write_protect"), None, "its return is what matters");
+    }
+}

@@ -4,6 +4,8 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
@@ -16,10 +18,11 @@ use vmtrace_common::thread::Thread;
 use super::backend::{Attacher, Attempt, Backend, Link};
 use super::cgroups::Cgroups;
 use super::mapping::{Change, Mappings};
+use super::namespace::Namespace;
 use super::places::Places;
 use super::rings::{Layout, Rings};
 use super::spills::{Spills, Tables};
-use super::target::{Table, Target, encoded};
+use super::target::{Room, Table, Target, encoded};
 use super::{btf, preflight, programs, victim};
 use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
@@ -29,6 +32,10 @@ use crate::sys::{clock, missed};
 
 /// The eBPF programs, built from `vmtrace-ebpf` and committed beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrace.bpf.o");
+
+/// What a reader of a report has to know who is in a container.
+const NESTED: &str =
+    "in a PID namespace: what is asked for goes by the ids seen here, a report by the kernel's own";
 
 /// What a session is asked for.
 #[derive(Clone, Debug)]
@@ -54,6 +61,8 @@ pub struct Options {
     pub verbose: bool,
     /// The spill tables' size.
     pub tables: Tables,
+    /// Faults are counted in the kernel and not sent; the counts are read this often.
+    pub tally: Option<Duration>,
 }
 
 impl Options {
@@ -69,7 +78,8 @@ impl Options {
             only_major: false,
             tlb_events: false,
             verbose: false,
-            tables: Tables::USUAL,
+            tables: Tables::wanted(),
+            tally: None,
         }
     }
 }
@@ -94,6 +104,9 @@ pub struct Session {
     /// What was read and not handed on, in the order of its times.
     waiting: Vec<(u64, Change)>,
     full: u64,
+    /// How often the spill tables are read whatever is full, and when they were.
+    tally: Option<Duration>,
+    tallied: u64,
     /// Programs that are loaded later refer to these by descriptor.
     _memory: [MapData; 3],
     ebpf: Ebpf,
@@ -112,19 +125,26 @@ impl Session {
             return Err(obstacle.into());
         }
         options.target.check()?;
-        let Loaded { mut ebpf, layout, online } = load_for(options)?;
+        let namespace = Namespace::here().map_err(anyhow::Error::msg);
+        let namespace = Arc::new(namespace.context("telling ids of this PID namespace")?);
+        let own = namespace.own().context("finding our own id")?;
+        let Loaded { mut ebpf, layout, online } = load_for(options, own)?;
         let kernel = aya::Btf::from_sys_fs().ok();
         let mut attacher = Attacher::new(&mut ebpf, kernel.as_ref(), &online);
         let (backend, mut others) = choose(&mut attacher, options.backend)?;
         others.extend(attacher.attach_all(programs::BESIDE)?);
         others.extend(attacher.attach_all(programs::LIFECYCLE)?);
         let attempts = std::mem::take(&mut attacher.attempts);
-        let mut session = Self::around(ebpf, layout, options)?;
+        let mut session = Self::around(ebpf, layout, options, Arc::clone(&namespace))?;
         session.attempts = attempts;
         session.others = others;
         session.preface = preface(backend, &session.attempts, options, layout.cpus);
+        if namespace.is_nested() {
+            session.preface.degradations.push(NESTED.to_owned());
+        }
         if backend == Backend::Tracepoint {
-            session.mappings = Some(Mappings::watch(&online).context("watching mappings")?);
+            session.mappings =
+                Some(Mappings::watch(&online, namespace).context("watching mappings")?);
         }
         for task in session.table.adopt(&options.target)? {
             session.waiting.push((0, Change::Record(encoded(task))));
@@ -135,7 +155,12 @@ impl Session {
         Ok(session)
     }
 
-    fn around(mut ebpf: Ebpf, layout: Layout, options: &Options) -> anyhow::Result<Self> {
+    fn around(
+        mut ebpf: Ebpf,
+        layout: Layout,
+        options: &Options,
+        namespace: Arc<Namespace>,
+    ) -> anyhow::Result<Self> {
         let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("map {name}"));
         let data = |map: Map| {
             let Map::Array(data) = map else { bail!("an array was expected, not {map:?}") };
@@ -153,12 +178,14 @@ impl Session {
             rare: map("RARE")?.try_into()?,
             flushes: map("FLUSHES")?.try_into()?,
             counters: map("COUNTERS")?.try_into()?,
-            table: Table::take(&mut ebpf)?,
+            table: Table::take(&mut ebpf, Room::of(&options.target), namespace)?,
             mappings: None,
             places: Places::read(),
             cgroups: Cgroups::new(),
             waiting: Vec::new(),
             full: 0,
+            tally: options.tally,
+            tallied: 0,
             _memory: [slots, cursors, spills],
             ebpf,
         })
@@ -212,7 +239,13 @@ impl Session {
         self.rings.release();
         self.cgroups.tell(false, |record| sink.rare(record));
         let full = self.rings.full();
-        if full != self.full {
+        let due = self
+            .tally
+            .is_some_and(|every| u128::from(now.saturating_sub(self.tallied)) >= every.as_nanos());
+        if due {
+            self.tallied = now;
+        }
+        if full != self.full || due {
             self.full = full;
             self.collect_spills(sink);
         }
@@ -320,11 +353,14 @@ fn kernel_offsets() -> anyhow::Result<Offsets> {
     Ok(btf.offsets())
 }
 
-fn configure(options: &Options, layout: Layout, at: Offsets) -> Config {
+fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config {
+    let room = Room::of(&options.target);
     Config {
         everything: u32::from(options.target == Target::All),
         follow: u32::from(options.follow),
-        own: std::process::id(),
+        own,
+        thread_mask: room.own - 1,
+        crowd_mask: room.crowd - 1,
         ring_mask: layout.main - 1,
         side_mask: layout.side - 1,
         ring_stride: layout.stride(),
@@ -332,6 +368,7 @@ fn configure(options: &Options, layout: Layout, at: Offsets) -> Config {
         spill_side_mask: options.tables.side - 1,
         spill_stride: options.tables.stride(),
         tlb_events: u32::from(options.tlb_events),
+        tally: u32::from(options.tally.is_some()),
         task_btf: u32::from(preflight::version(&preflight::release()) >= (5, 11)),
         min_latency: options.min_latency,
         only_major: u32::from(options.only_major),
@@ -347,28 +384,27 @@ pub(super) struct Loaded {
     pub(super) online: Vec<u32>,
 }
 
-/// Loads the object as `options` want it.
-pub(super) fn load_for(options: &Options) -> anyhow::Result<Loaded> {
+/// Loads the object as `options` want it; `own` is what never is traced.
+pub(super) fn load_for(options: &Options, own: u32) -> anyhow::Result<Loaded> {
     let online =
         aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
     let cpus = online.iter().max().map_or(1, |last| last + 1);
     let layout = Layout::new(cpus, options.ring_size);
-    let config = configure(options, layout, kernel_offsets()?);
+    let config = configure(options, own, layout, kernel_offsets()?);
     Ok(Loaded { ebpf: load(options, layout, &config)?, layout, online })
 }
 
 fn load(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {
     let config = Wire(*config);
-    // Room for the threads of a large machine, or of a few processes.
-    let threads = match options.target {
-        Target::Pids(_) => 1 << 14,
-        Target::All | Target::Cgroup(_) => 1 << 16,
-    };
+    let room = Room::of(&options.target);
     let level: u8 = if options.verbose { 4 } else { 0 };
     EbpfLoader::new()
         .override_global("CONFIG", &config, true)
         .override_global(aya_log::LEVEL, &level, false)
-        .map_max_entries("THREADS", threads)
+        .map_max_entries("THREADS", room.slots())
+        .map_max_entries("CLAIMS", room.slots())
+        .map_max_entries("CROWD", room.crowd)
+        .map_max_entries("RARE", room.rare)
         .map_max_entries("RINGS", layout.slots())
         .map_max_entries("CURSORS", layout.rings())
         .map_max_entries("SPILLS", options.tables.stride() * layout.cpus)
@@ -384,7 +420,7 @@ fn choose(
     let candidates = wanted.map_or_else(|| Backend::ALL.to_vec(), |one| vec![one]);
     let mut reasons = Vec::new();
     for backend in candidates {
-        match attacher.attach_all(backend.programs()) {
+        match attacher.attach_backend(backend) {
             Ok(links) => return Ok((backend, links)),
             Err(error) => reasons.push(format!("{backend}: {error}")),
         }
@@ -393,7 +429,7 @@ fn choose(
 }
 
 fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32) -> Preface {
-    let degradations = attempts
+    let mut degradations: Vec<_> = attempts
         .iter()
         .filter(|attempt| {
             backend
@@ -413,6 +449,12 @@ fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32)
             ))
         })
         .collect();
+    if options.tally.is_some() && backend == Backend::Tracepoint {
+        degradations.push(
+            "--tally tells regions apart by 2 MiB: the tracepoint backend does not see them"
+                .to_owned(),
+        );
+    }
     Preface {
         backend: backend.name().to_owned(),
         degradations,

@@ -22,6 +22,22 @@ impl Tables {
     /// What a session uses: about 2.5 MiB to a CPU.
     pub const USUAL: Self = Self { main: 4096, side: 128 };
 
+    /// Where faults are only counted: about 5 MiB to a CPU.
+    pub const TALLY: Self = Self { main: 8192, side: 128 };
+
+    /// `VMTRACE_SPILL_SLOTS` makes them smaller: so small that a test sees faults
+    /// lost, which nothing else brings about.
+    pub fn wanted() -> Self {
+        let slots = std::env::var("VMTRACE_SPILL_SLOTS").ok();
+        match slots.and_then(|slots| slots.parse::<u32>().ok()) {
+            Some(slots) => {
+                let slots = slots.clamp(4, Self::USUAL.side).next_power_of_two();
+                Self { main: slots, side: slots }
+            }
+            None => Self::USUAL,
+        }
+    }
+
     /// Slots of all of a CPU's tables.
     pub fn stride(self) -> u32 {
         self.main + (lane::COUNT - 1) * self.side

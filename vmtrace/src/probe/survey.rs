@@ -1,7 +1,7 @@
 //! What can be attached here, tried out: for `vmtrace doctor`.
 
-use super::backend::{Attacher, Attempt, Backend};
-use super::programs::{self, Program};
+use super::backend::{Attacher, Attempt, Backend, Link};
+use super::programs;
 use super::session::{self, Options};
 use super::target::Target;
 
@@ -21,21 +21,16 @@ pub struct Tried {
 pub fn attempt(backend: Backend) -> anyhow::Result<Tried> {
     // An empty list of processes: the programs turn everybody away.
     let options = Options { ring_size: 4096, ..Options::new(Target::Pids(Vec::new())) };
-    let mut object = session::load_for(&options)?;
+    let mut object = session::load_for(&options, std::process::id())?;
     let kernel = aya::Btf::from_sys_fs().ok();
     let mut attacher = Attacher::new(&mut object.ebpf, kernel.as_ref(), &object.online);
-    let stages: [&'static [Program]; 4] =
-        [backend.programs(), programs::BESIDE, programs::LIFECYCLE, programs::STARTS];
-    let mut links = Vec::new();
-    let mut why = None;
-    for programs in stages {
-        match attacher.attach_all(programs) {
-            Ok(these) => links.extend(these),
-            Err(error) => {
-                why = Some(format!("{error:#}"));
-                break;
-            }
+    let mut all = || -> anyhow::Result<Vec<Link>> {
+        let mut links = attacher.attach_backend(backend)?;
+        for programs in [programs::BESIDE, programs::LIFECYCLE, programs::STARTS] {
+            links.extend(attacher.attach_all(programs)?);
         }
-    }
+        Ok(links)
+    };
+    let why = all().err().map(|error| format!("{error:#}"));
     Ok(Tried { backend, attempts: std::mem::take(&mut attacher.attempts), why })
 }

@@ -3,19 +3,22 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use aya::Ebpf;
-use aya::maps::{HashMap, MapData};
+use aya::maps::{HashMap, Map, MapData, MapError};
 use procfs::process::{Process, all_processes};
-use vmtrace_common::config::HINTS;
+use vmtrace_common::config::{CROWD_PROBES, crowd_slot};
 use vmtrace_common::record::{COMM, Header, Task, tag};
 use vmtrace_common::thread::Thread;
 
+use super::namespace::Namespace;
 use crate::decode::{Rare, encode};
-use crate::sys::pod::Wire;
+use crate::sys::shared::Threads;
 
 /// Whom to trace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,12 +90,43 @@ fn check_pid(pid: u32) -> anyhow::Result<()> {
 /// programs' eyes.
 const BPF_NOEXIST: u64 = 1;
 
+/// How many threads can be traced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Slots that are indexed by a thread's id, a power of two.
+    pub own: u32,
+    /// Slots for those whose own is taken, a power of two.
+    pub crowd: u32,
+    /// Bytes for rare records not yet read.
+    pub rare: u32,
+}
+
+impl Room {
+    /// For a large machine, or a few processes.
+    pub fn of(target: &Target) -> Self {
+        match target {
+            Target::Pids(_) => Self { own: 1 << 14, crowd: 1 << 12, rare: 2 << 20 },
+            Target::All | Target::Cgroup(_) => Self { own: 1 << 16, crowd: 1 << 14, rare: 8 << 20 },
+        }
+    }
+
+    /// All of them.
+    pub fn slots(self) -> u32 {
+        self.own + self.crowd
+    }
+}
+
 /// The maps that say who is traced.
 pub struct Table {
-    threads: HashMap<MapData, u32, Wire<Thread>>,
+    room: Room,
+    threads: Threads,
+    claims: HashMap<MapData, u32, u32>,
+    crowd: HashMap<MapData, u32, u32>,
     targets: HashMap<MapData, u32, u32>,
     cgroups: HashMap<MapData, u64, u32>,
-    hint: aya::maps::Array<MapData, u64>,
+    namespace: Arc<Namespace>,
+    /// Programs that are loaded later refer to it by descriptor.
+    _memory: MapData,
 }
 
 impl fmt::Debug for Table {
@@ -103,13 +137,19 @@ impl fmt::Debug for Table {
 
 impl Table {
     /// Takes the maps out of the object.
-    pub fn take(ebpf: &mut Ebpf) -> anyhow::Result<Self> {
+    pub fn take(ebpf: &mut Ebpf, room: Room, namespace: Arc<Namespace>) -> anyhow::Result<Self> {
         let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("map {name}"));
+        let Map::Array(memory) = map("THREADS")? else { bail!("the thread table is no array") };
         Ok(Self {
-            threads: map("THREADS")?.try_into()?,
+            room,
+            threads: Threads::map(memory.fd().as_fd(), room.slots() as usize)
+                .context("mapping the thread table")?,
+            claims: map("CLAIMS")?.try_into()?,
+            crowd: map("CROWD")?.try_into()?,
             targets: map("TARGETS")?.try_into()?,
             cgroups: map("CGROUPS")?.try_into()?,
-            hint: map("HINT")?.try_into()?,
+            namespace,
+            _memory: memory,
         })
     }
 
@@ -119,7 +159,7 @@ impl Table {
         let mut tasks = Vec::new();
         match target {
             Target::Pids(pids) => {
-                for &pid in pids {
+                for pid in pids.iter().filter_map(|&pid| self.namespace.outside(pid)) {
                     self.targets.insert(pid, 1, 0).context("entering a process")?;
                 }
                 for &pid in pids {
@@ -143,7 +183,7 @@ impl Table {
         Ok(tasks)
     }
 
-    /// Enters a process's threads, looking again until no new one turns up: one
+    /// Enters a process's threads, by their ids here, looking again until no new one turns up: one
     /// that is not entered yet may have made another meanwhile.
     fn adopt_process(&mut self, pid: u32, tasks: &mut Vec<Task>) -> anyhow::Result<()> {
         let mut seen = HashSet::new();
@@ -162,19 +202,51 @@ impl Table {
     }
 
     fn adopt_thread(&mut self, pid: u32, tid: u32, tasks: &mut Vec<Task>) -> anyhow::Result<()> {
+        let mut task = task(pid, tid);
+        let namespace = &self.namespace;
+        let (Some(pid), Some(tid)) = (namespace.outside(pid), namespace.outside(tid)) else {
+            return Ok(());
+        };
+        task.parent = namespace.outside(task.parent).unwrap_or_default();
+        (task.header.pid, task.header.tid) = (pid, tid);
         let thread = Thread { pid, ..Thread::default() };
-        match self.threads.insert(tid, Wire(thread), BPF_NOEXIST) {
-            Ok(()) => {}
-            Err(aya::maps::MapError::SyscallError(e))
-                if e.io_error.raw_os_error() == Some(libc::EEXIST) =>
-            {
-                return Ok(());
+        let own = tid & (self.room.own - 1);
+        match self.claim(own, tid)? {
+            Claim::Made => self.threads.enter(own as usize, tid, &thread),
+            Claim::There => return Ok(()),
+            Claim::Taken => {
+                let Some(slot) = self.crowd_in(tid)? else { return Ok(()) };
+                self.threads.crowd(own as usize);
+                self.crowd.insert(tid, slot, 0).context("no room in the thread table")?;
+                self.threads.enter(slot as usize, tid, &thread);
             }
-            Err(error) => return Err(error).context("no room in the thread table"),
         }
-        self.hint.set(tid & (HINTS - 1), 1, 0)?;
-        tasks.push(task(pid, tid));
+        tasks.push(task);
         Ok(())
+    }
+
+    /// A slot for a thread whose own is another's; none where it has one.
+    fn crowd_in(&mut self, tid: u32) -> anyhow::Result<Option<u32>> {
+        for probe in 0..CROWD_PROBES {
+            let slot = crowd_slot(tid, probe, self.room.own - 1, self.room.crowd - 1);
+            match self.claim(slot, tid)? {
+                Claim::Made => return Ok(Some(slot)),
+                Claim::There => return Ok(None),
+                Claim::Taken => {}
+            }
+        }
+        bail!("no room in the thread table")
+    }
+
+    fn claim(&mut self, slot: u32, tid: u32) -> anyhow::Result<Claim> {
+        match self.claims.insert(slot, tid, BPF_NOEXIST) {
+            Ok(()) => Ok(Claim::Made),
+            Err(MapError::SyscallError(e)) if e.io_error.raw_os_error() == Some(libc::EEXIST) => {
+                let owner = self.claims.get(&slot, 0).unwrap_or(0);
+                Ok(if owner == tid { Claim::There } else { Claim::Taken })
+            }
+            Err(error) => Err(error).context("no room in the thread table"),
+        }
     }
 
     /// A cgroup and those below it, v1 or v2.
@@ -214,8 +286,19 @@ impl Table {
 
     /// Every entry, after the programs are gone.
     pub fn threads(&self) -> impl Iterator<Item = (u32, Thread)> + '_ {
-        self.threads.iter().flatten().map(|(tid, Wire(thread))| (tid, thread))
+        let slots = self.claims.iter().flatten();
+        slots.map(|(slot, tid)| (tid, self.threads.copy(slot as usize)))
     }
+}
+
+/// What became of a slot that was asked for.
+enum Claim {
+    /// It is the thread's own now.
+    Made,
+    /// It was the thread's own before.
+    There,
+    /// It is another's.
+    Taken,
 }
 
 fn process_of(tid: u32) -> Option<u32> {

@@ -8,6 +8,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use vmtrace_common::config::SPILL_ANYBODY;
 use vmtrace_common::evidence::{end, nature};
 use vmtrace_common::record::{Exec, Fault, Header, Region, Rename, Task};
 
@@ -90,7 +91,8 @@ impl World {
         if let Some(&index) = self.pids.get(&pid) {
             return index;
         }
-        let comm = self.names.intern("?");
+        let name = if pid == SPILL_ANYBODY { names::MORE_PROCESSES } else { "?" };
+        let comm = self.names.intern(name);
         self.begin(pid, 0, comm)
     }
 

@@ -11,5 +11,6 @@ pub mod peek;
 pub mod perf;
 pub mod pidfd;
 pub mod pod;
+pub mod priority;
 pub mod ready;
 pub mod shared;

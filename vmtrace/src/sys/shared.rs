@@ -4,16 +4,17 @@ use std::io;
 use std::marker::PhantomData;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use vmtrace_common::record::{Fault, Spill};
-use vmtrace_common::thread::Cursor;
+use vmtrace_common::thread::{Cursor, Thread};
 
 /// The types that may lie in shared memory.
 trait Element: Copy {}
 impl Element for Fault {}
 impl Element for Spill {}
 impl Element for Cursor {}
+impl Element for Thread {}
 
 /// An array map's memory.
 #[derive(Debug)]
@@ -144,6 +145,43 @@ impl Spills {
     /// A copy of slot `index`. While the program still writes, its figures may
     /// be a fault apart; what it describes never changes once it counts one.
     pub fn copy(&self, index: usize) -> Spill {
+        // SAFETY: in bounds; a volatile read of integers, any of which is valid.
+        unsafe { ptr::read_volatile(self.0.at(index)) }
+    }
+}
+
+/// The traced threads.
+#[derive(Debug)]
+pub struct Threads(Memory<Thread>);
+
+impl Threads {
+    /// Maps `len` slots of the map behind `fd`.
+    pub fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        Memory::map(fd, len).map(Self)
+    }
+
+    /// Writes a new entry to slot `index`, which the caller has claimed: its
+    /// thread writes it from the moment on at which it finds its id there.
+    pub fn enter(&self, index: usize, tid: u32, thread: &Thread) {
+        let slot = self.0.at(index);
+        // SAFETY: in bounds and aligned; the slot is nobody's until its `tid`
+        // says whose, and `crowded` is left alone: a whole word, which others set.
+        unsafe {
+            let crowded = AtomicU32::from_ptr(&raw mut (*slot).crowded).load(Ordering::Relaxed);
+            slot.write(Thread { tid: 0, crowded, ..*thread });
+            AtomicU32::from_ptr(&raw mut (*slot).tid).store(tid, Ordering::Release);
+        }
+    }
+
+    /// Says that a thread whose id leads to slot `index` is elsewhere.
+    pub fn crowd(&self, index: usize) {
+        // SAFETY: in bounds, aligned, and accessed as a whole word by both sides.
+        unsafe { AtomicU32::from_ptr(&raw mut (*self.0.at(index)).crowded) }
+            .store(1, Ordering::Release);
+    }
+
+    /// A copy of slot `index`.
+    pub fn copy(&self, index: usize) -> Thread {
         // SAFETY: in bounds; a volatile read of integers, any of which is valid.
         unsafe { ptr::read_volatile(self.0.at(index)) }
     }

@@ -83,7 +83,7 @@ fn a_killed_tracer_leaves_a_recording() {
     let folder = Folder::new("killed");
     let mut numbers = Numbers::new(31);
     let mut with_faults = 0;
-    let rounds = if std::env::var_os("VMTRACE_LONG").is_some() { 50 } else { 6 };
+    let rounds = if std::env::var_os("VMTRACE_LONG").is_some() { 50 } else { 10 };
     for round in 0..rounds {
         let file = folder.file(&format!("{round}.vmt"));
         let mut tracer = Command::new(program());

@@ -53,12 +53,17 @@ pub(super) fn unit(output: &str) -> Tally {
                 part.and_then(|number| number.trim().parse::<u32>().ok()).unwrap_or(0)
             };
             tally.passed += count("passed");
-            let ignored = count("ignored");
-            tally.skipped.extend((0..ignored).map(|_| "a unit test marked as ignored".to_owned()));
-        } else if let Some(name) =
-            line.strip_prefix("test ").and_then(|l| l.strip_suffix(" ... FAILED"))
-        {
-            tally.failed.push(name.to_owned());
+            continue;
+        }
+        let Some((name, came)) = line.strip_prefix("test ").and_then(|l| l.split_once(" ... "))
+        else {
+            continue;
+        };
+        match came.split_once(", ") {
+            _ if came == "FAILED" => tally.failed.push(name.to_owned()),
+            Some(("ignored", why)) => tally.skipped.push(format!("{name}: {why}")),
+            None if came == "ignored" => tally.skipped.push(format!("{name}: ignored")),
+            _ => {}
         }
     }
     tally
@@ -88,11 +93,12 @@ mod tests {
     #[test]
     fn reads_the_lines_of_unit_tests() {
         let output = "running 2 tests\ntest a ... ok\ntest b::c ... FAILED\n\
+             test d ... ignored, too slow, by far\ntest e ... ignored\n\
              test result: FAILED. 1 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out\n\
              test result: ok. 41 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
         let tally = unit(output);
         assert_eq!(tally.passed, 42);
         assert_eq!(tally.failed, ["b::c"]);
-        assert_eq!(tally.skipped.len(), 2);
+        assert_eq!(tally.skipped, ["d: too slow, by far", "e: ignored"]);
     }
 }

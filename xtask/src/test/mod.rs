@@ -5,6 +5,7 @@ mod summary;
 mod support;
 mod truth;
 
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::kernel::{self, Slot};
 use crate::say::{note, say};
 use crate::vm::{self, Guest, Machine};
-use crate::{build, ebpf, lint, place, process, root};
+use crate::{bench, build, ebpf, lint, place, process, root};
 use lines::Tally;
 use summary::Row;
 
@@ -26,6 +27,9 @@ pub(crate) const NEEDED: [(&str, &str); 4] = [
     ("curl", "curl"),
     ("xz", "xz-utils"),
 ];
+
+/// Seconds that a guest may take with tests at full length.
+const LONG_GUEST: u64 = 7200;
 
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag that is typed")]
@@ -39,11 +43,11 @@ pub(crate) struct Options {
     /// A kernel that cannot be had is skipped and does not fail the run.
     #[arg(long)]
     allow_missing: bool,
-    /// Write docs/kernel-support.md and docs/truth.md from what the tests found.
+    /// Write docs/kernel-support.md and, with --long, docs/truth.md from what the tests found.
     #[arg(long)]
     write_support: bool,
-    /// The real-kernel tests at full length: a million faults where a hundred
-    /// thousand do otherwise.
+    /// The tests at full length: a million faults where fifty thousand do otherwise;
+    /// with guests, what tracing costs as well.
     #[arg(long)]
     long: bool,
     /// How many guests run at once: each keeps one CPU of this machine busy.
@@ -61,7 +65,7 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     let ready = if with_guests { root::require(&NEEDED) } else { Ok(()) };
     let mut rows = Vec::new();
     if everything {
-        rows.extend(source());
+        rows.extend(source(options.long));
     }
     if everything || options.native {
         rows.push(row(native_name(), || native(options)));
@@ -69,7 +73,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
     if with_guests {
         let slots = kernel::select(options.vm.as_deref().unwrap_or_default())?;
         match &ready {
-            Ok(()) => rows.extend(guests(&slots, options)?),
+            Ok(()) => {
+                rows.extend(guests(&slots, options)?);
+                // Alone, after the others, and only where time is no object: a
+                // minute or two for a guest that runs one instruction at a time.
+                if options.long {
+                    rows.push(step("what tracing costs", bench::check));
+                }
+            }
             Err(error) => rows.extend(
                 slots
                     .iter()
@@ -77,13 +88,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             ),
         }
     }
-    tell_support(&rows, options.write_support)?;
+    tell_support(&rows, options)?;
     let sound = summary::print(&rows);
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Prints what the tests found on each kernel, and keeps it where that was asked for.
-fn tell_support(rows: &[Row], write: bool) -> Result<()> {
+fn tell_support(rows: &[Row], options: &Options) -> Result<()> {
     let kernels = rows.iter().filter(|row| !row.tally.facts.is_empty());
     let kernels = kernels.map(|row| (row.place.as_str(), row.tally.facts.as_slice()));
     let kernels = kernels.collect::<Vec<_>>();
@@ -93,7 +104,8 @@ fn tell_support(rows: &[Row], write: bool) -> Result<()> {
     for (name, page) in pages {
         let Some(page) = page else { continue };
         say!("{page}");
-        if write {
+        // A part of the matrix is not to take the place of the whole.
+        if options.write_support && (name != "truth.md" || options.long) {
             place::make_dir(&docs)?;
             std::fs::write(docs.join(name), page)
                 .with_context(|| format!("cannot write docs/{name}"))?;
@@ -103,17 +115,19 @@ fn tell_support(rows: &[Row], write: bool) -> Result<()> {
 }
 
 /// What needs no kernel of any kind.
-fn source() -> Vec<Row> {
-    let one = |name: &str, check: fn() -> Result<()>| {
-        row(name.to_owned(), || check().map(|()| Tally { passed: 1, ..Tally::default() }))
-    };
+fn source(long: bool) -> Vec<Row> {
     vec![
-        one("format", lint::format),
-        one("lints", lint::clippy),
-        one("lints of the eBPF programs", lint::clippy_ebpf),
-        one("the eBPF object", ebpf::check),
-        row("unit tests".to_owned(), unit),
+        step("format", lint::format),
+        step("lints", lint::clippy),
+        step("lints of the eBPF programs", lint::clippy_ebpf),
+        step("the eBPF object", ebpf::check),
+        row("unit tests".to_owned(), || unit(long)),
     ]
+}
+
+/// A step that passes or fails as a whole.
+fn step(name: &str, check: fn() -> Result<()>) -> Row {
+    row(name.to_owned(), || check().map(|()| Tally { passed: 1, ..Tally::default() }))
 }
 
 /// Runs one step; its error is its failure and not the end.
@@ -127,10 +141,13 @@ fn row(place: String, step: impl FnOnce() -> Result<Tally>) -> Row {
     Row { place, tally, took: began.elapsed() }
 }
 
-fn unit() -> Result<Tally> {
+fn unit(long: bool) -> Result<Tally> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(place::root()?).args(["test", "--locked", "--no-fail-fast"]);
     cargo.args(["--workspace", "--exclude", "vmtrace-ebpf"]);
+    if long {
+        cargo.env("VMTRACE_LONG", "1");
+    }
     let output =
         cargo.output().with_context(|| format!("cannot run `{}`", process::typed(&cargo)))?;
     let text = String::from_utf8_lossy(&output.stdout);
@@ -194,7 +211,15 @@ fn guest(slot: &Slot, options: &Options) -> Row {
         Err(error) => return missing(slot.name, &format!("{error:#}"), options.allow_missing),
     };
     row(format!("guest {} ({})", kernel.series, kernel.version), || {
-        let programs = build::guest_programs()?;
+        let mut programs = build::guest_programs()?;
+        let mut machine = Machine { numa: true, swap: true, ..Machine::default() };
+        if options.long {
+            programs.extend(process::find(Path::new("stress-ng")));
+            machine.timeout = LONG_GUEST;
+            // A page of 1 GiB, to be walked to.
+            machine.memory = 4096;
+            machine.append = Some("hugepagesz=1G hugepages=1".to_owned());
+        }
         let mut command = vec!["vmtrace-tests".to_owned()];
         if options.long {
             command.push("--long".to_owned());
@@ -202,7 +227,7 @@ fn guest(slot: &Slot, options: &Options) -> Row {
         command.extend(options.only.iter().cloned());
         let guest = Guest {
             kernel: &kernel,
-            machine: &machine(options.long),
+            machine: &machine,
             programs: &programs,
             command: &command,
             out: None,
@@ -216,16 +241,6 @@ fn guest(slot: &Slot, options: &Options) -> Row {
         }
         Ok(tally)
     })
-}
-
-/// Two nodes and swap; at full length, time for it, and a page of 1 GiB set aside.
-fn machine(long: bool) -> Machine {
-    let usual = Machine { numa: true, swap: true, ..Machine::default() };
-    if !long {
-        return usual;
-    }
-    let append = Some("hugepagesz=1G hugepages=1".to_owned());
-    Machine { memory: 4096, timeout: 3600, append, ..usual }
 }
 
 /// A kernel that could not be tested is named either way.

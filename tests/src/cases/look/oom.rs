@@ -133,6 +133,8 @@ fn first(group: Option<&str>) -> Result<i32> {
 /// back, so that asking who is dead is not enough.
 fn run_out(held: &mut [Kept], asking: &mut Kept) -> Result<i32> {
     let began = Instant::now();
+    // Ids come again, and the log keeps the kills of long ago.
+    let before = kills::read()?.iter().map(|kill| kill.at_us).max();
     loop {
         ensure!(began.elapsed() < PATIENCE, "nobody died");
         let asked = asking.step();
@@ -140,7 +142,8 @@ fn run_out(held: &mut [Kept], asking: &mut Kept) -> Result<i32> {
         if dead.next().is_some() || !asked {
             let all: Vec<i32> = held.iter().chain([&*asking]).map(Kept::pid).collect();
             let kills = kills::read()?;
-            let first = kills.iter().find(|kill| all.contains(&kill.pid));
+            let mut since = kills.iter().filter(|kill| Some(kill.at_us) > before);
+            let first = since.find(|kill| all.contains(&kill.pid));
             return Ok(first.context("a child is dead and the log names none")?.pid);
         }
     }

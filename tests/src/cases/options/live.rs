@@ -28,6 +28,8 @@ pub(super) const ROWS: &[Row] = &[
     ("demo", "--list", demo_list),
     ("demo", "--format", demo_format),
     ("demo", "--declare", demo_declare),
+    ("demo", "--check", demo_check),
+    ("demo", "--backend", demo_backend),
 ];
 
 /// A command with children.
@@ -199,6 +201,18 @@ fn demo_format(bench: &Bench) -> Result<()> {
     let text = bench.ran(&["demo", "null"])?;
     let json = bench.ran(&["demo", "null", "--format", "json"])?;
     ensure!(json.starts_with('{') && !text.starts_with('{'), "{json:.60} {text:.60}");
+    Ok(())
+}
+
+fn demo_check(bench: &Bench) -> Result<()> {
+    let text = bench.ran(&["demo", "--check", "null"])?;
+    ensure!(text.contains("expected") && text.contains("observed"), "{text:.400}");
+    Ok(())
+}
+
+fn demo_backend(bench: &Bench) -> Result<()> {
+    let text = bench.ran(&["demo", "--check", "null", "--backend", "tracepoint"])?;
+    ensure!(text.contains("tracepoint"), "{text:.400}");
     Ok(())
 }
 

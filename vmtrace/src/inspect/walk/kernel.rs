@@ -8,12 +8,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd as _;
 
 use super::address::{Address, Level};
 use super::entry::{Entries, Tables};
 use crate::inspect::maps::look::address_bits;
 use crate::probe::btf::{Btf, VMLINUX};
+use crate::probe::opened::{Opened, place, type_information};
 use crate::sys::peek::Peek;
 
 /// The kernel's memory, a word at a time.
@@ -31,9 +31,6 @@ impl Memory for Peek {
 /// Where the fields lie that lead from a thread to a process's page tables.
 #[derive(Clone, Copy, Debug)]
 struct Places {
-    task_files: u64,
-    files_fdt: u64,
-    fdt_fd: u64,
     file_private: u64,
     mm_pgd: u64,
 }
@@ -41,7 +38,7 @@ struct Places {
 /// Reads entries from the running kernel.
 #[derive(Debug)]
 pub struct KernelTables {
-    peek: Peek,
+    opened: Opened,
     places: Places,
     physical: u64,
 }
@@ -49,49 +46,29 @@ pub struct KernelTables {
 impl KernelTables {
     /// Loads what it takes, or says why it cannot be had.
     pub fn open() -> Result<Self, String> {
-        let raw = std::fs::read(VMLINUX)
-            .map_err(|error| format!("the kernel's type information, {VMLINUX}: {error}"))?;
+        let raw = type_information()?;
         let btf = Btf::parse(&raw).map_err(|error| format!("{VMLINUX}: {error}"))?;
-        let place = |path: &str| {
-            let found = btf.offset(path).map(u64::from);
-            found.ok_or_else(|| format!("the kernel's type information has no {path}"))
-        };
         let places = Places {
-            task_files: place("task_struct.files")?,
-            files_fdt: place("files_struct.fdt")?,
-            fdt_fd: place("fdtable.fd")?,
-            file_private: place("file.private_data")?,
-            mm_pgd: place("mm_struct.pgd")?,
+            file_private: place(&btf, "file.private_data")?,
+            mm_pgd: place(&btf, "mm_struct.pgd")?,
         };
-        let peek = Peek::load().map_err(|error| match error.raw_os_error() {
-            Some(libc::EPERM) => "reading them takes root, or CAP_BPF and CAP_PERFMON".to_owned(),
-            _ => format!("the kernel refused the program that reads them: {error}"),
-        })?;
-        Ok(Self { peek, places, physical: physical_mask() })
+        Ok(Self { opened: Opened::new(&btf)?, places, physical: physical_mask() })
     }
 
     /// The PGD of the process whose page map this is, as a kernel address.
     fn pgd(&self, pagemap: &File) -> io::Result<u64> {
-        let follow = |address: u64| match self.peek.word(address)? {
-            Some(word) if word >> 63 == 1 => Ok(word),
-            Some(_) | None => Err(io::Error::other("a pointer of the kernel led nowhere")),
-        };
-        let at = &self.places;
-        let descriptor = u64::try_from(pagemap.as_raw_fd()).unwrap_or(0);
-        let files = follow(self.peek.task()? + at.task_files)?;
-        let table = follow(files + at.files_fdt)?;
-        let file = follow(follow(table + at.fdt_fd)? + descriptor * 8)?;
-        let mm = follow(file + at.file_private)?;
-        follow(mm + at.mm_pgd)
+        let file = self.opened.file(pagemap)?;
+        let mm = self.opened.follow(file + self.places.file_private)?;
+        self.opened.follow(mm + self.places.mm_pgd)
     }
 
     fn walk(&self, pid: i32, value: u64) -> io::Result<Entries> {
         let address = Address { value, five: address_bits() == 56 };
         let pagemap = File::open(format!("/proc/{pid}/pagemap"))?;
         let pgd = self.pgd(&pagemap)?;
-        let base = base(&self.peek, pgd, address.five, self.physical)?
+        let base = base(self.opened.memory(), pgd, address.five, self.physical)?
             .ok_or_else(|| io::Error::other("where the kernel sees all memory was not found"))?;
-        let (values, _) = descend(&self.peek, pgd, base, address, self.physical)?;
+        let (values, _) = descend(self.opened.memory(), pgd, base, address, self.physical)?;
         Ok(Entries::new(address.five, values))
     }
 }

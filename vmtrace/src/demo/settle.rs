@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use vmtrace::classify::told;
-use vmtrace::demo::compare::Row;
-use vmtrace::fault::Kind;
+use super::compare::{Place, Row, Seen};
+use super::declare::{Declaration, Expectation, Origin};
+use crate::classify::told;
+use crate::fault::Kind;
 
 /// What a backend may be forgiven.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Means {
+pub enum Means {
     /// It has marks: nothing.
     Marks,
     /// It has events alone: the merges that it declares.
@@ -18,6 +19,17 @@ pub(crate) enum Means {
 }
 
 impl Means {
+    /// What a backend of this name has.
+    pub fn of_backend(name: &str) -> Self {
+        if name == "tracepoint" { Self::Events } else { Self::Marks }
+    }
+
+    /// Whether the backend sees such a fault at all.
+    pub fn sees(self, one: &Expectation) -> bool {
+        let unseen = one.origin == Origin::Gup || told::UNSEEN.contains(&one.kind);
+        self == Self::Marks || !unseen
+    }
+
     fn merges(self, declared: Kind, reported: Kind) -> bool {
         let told = |told: &told::Told| told.kind == declared && told.merged.contains(&reported);
         self == Self::Events && told::merged().any(told)
@@ -27,11 +39,45 @@ impl Means {
 /// So many faults declared as one kind and reported as another; `None` on the
 /// left for faults that nobody declared, on the right for ones not reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Cell {
-    pub(crate) declared: Option<Kind>,
-    pub(crate) reported: Option<Kind>,
-    pub(crate) count: u64,
-    pub(crate) allowed: bool,
+pub struct Cell {
+    /// What they were.
+    pub declared: Option<Kind>,
+    /// What they were taken for.
+    pub reported: Option<Kind>,
+    /// How many.
+    pub count: u64,
+    /// The backend may do so.
+    pub allowed: bool,
+}
+
+/// One place of a declaration, settled.
+#[derive(Clone, Debug)]
+pub struct Settled<'a> {
+    /// The place.
+    pub place: Place<'a>,
+    /// What was declared and seen there, without what the backend does not see.
+    pub rows: Vec<Row>,
+    /// What became of it.
+    pub cells: Vec<Cell>,
+}
+
+impl Declaration {
+    /// Holds a trace against the declaration, place by place.
+    pub fn settle(&self, seen: &[Seen], means: Means) -> Vec<Settled<'_>> {
+        let all = self.compare(seen.iter().copied());
+        let settled = self.places().into_iter().map(|place| {
+            let same =
+                |row: &&Row| (row.pid, row.start, row.end) == (place.pid, place.start, place.end);
+            let mut rows: Vec<_> = all.iter().filter(same).cloned().collect();
+            for row in &mut rows {
+                // What this backend cannot see, it need not report.
+                row.declared = place.bounds(|one| one.kind == row.kind && means.sees(one));
+            }
+            let cells = settle(&rows, means);
+            Settled { place, rows, cells }
+        });
+        settled.collect()
+    }
 }
 
 impl fmt::Display for Cell {
@@ -56,7 +102,7 @@ struct Found {
 
 /// Settles the rows of one range: each fault found goes to its own kind first,
 /// then to one that is merged into its, and what is left over is wrong.
-pub(crate) fn settle(rows: &[Row], means: Means) -> Vec<Cell> {
+pub fn settle(rows: &[Row], means: Means) -> Vec<Cell> {
     let declared = rows.iter().filter(|row| row.declared.1 > 0);
     let mut wants: Vec<_> = declared
         .map(|row| Want { kind: row.kind, low: row.declared.0, high: row.declared.1, taken: 0 })
@@ -96,16 +142,16 @@ pub(crate) fn settle(rows: &[Row], means: Means) -> Vec<Cell> {
 
 /// All ranges together.
 #[derive(Debug, Default)]
-pub(crate) struct Matrix(BTreeMap<(Option<Kind>, Option<Kind>), u64>);
+pub struct Matrix(BTreeMap<(Option<Kind>, Option<Kind>), u64>);
 
 impl Matrix {
     /// Adds a cell.
-    pub(crate) fn add(&mut self, cell: Cell) {
+    pub fn add(&mut self, cell: Cell) {
         *self.0.entry((cell.declared, cell.reported)).or_default() += cell.count;
     }
 
     /// The cells that are not empty: declared, reported, how many.
-    pub(crate) fn cells(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
+    pub fn cells(&self) -> impl Iterator<Item = (&'static str, &'static str, u64)> {
         let name = |kind: Option<Kind>| kind.map_or("nothing", Kind::name);
         self.0
             .iter()
@@ -115,6 +161,7 @@ impl Matrix {
 
 #[cfg(test)]
 mod tests {
+    use super::super::declare::{Basis, Count};
     use super::*;
 
     fn row(kind: Kind, declared: (u64, u64), seen: u64) -> Row {
@@ -146,5 +193,27 @@ mod tests {
     fn a_range_of_counts_is_kept() {
         let rows = [row(Kind::AnonZero, (8, 10), 9), row(Kind::Spurious, (0, 2), 1)];
         assert!(settle(&rows, Means::Marks).iter().all(|cell| cell.allowed));
+    }
+
+    #[test]
+    fn what_a_backend_cannot_see_it_need_not_report() {
+        let mut declaration = Declaration::new("test");
+        declaration.expectations = vec![Expectation {
+            pid: 1,
+            tid: None,
+            kind: Kind::AnonZero,
+            count: Count::Exactly(4),
+            start: 0x1000,
+            end: 0x5000,
+            region: String::new(),
+            origin: Origin::Gup,
+            basis: Basis::Program,
+            latency_ns: None,
+        }];
+        let events = declaration.settle(&[], Means::of_backend("tracepoint"));
+        assert!(events.iter().all(|one| one.cells.is_empty()), "{events:?}");
+        let marks = declaration.settle(&[], Means::of_backend("fentry"));
+        let wrong: Vec<_> = marks.iter().flat_map(|one| &one.cells).map(Cell::to_string).collect();
+        assert_eq!(wrong, ["4 anon-zero > nothing"]);
     }
 }
