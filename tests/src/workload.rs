@@ -27,6 +27,10 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
             let threads = threads.parse().context("mixed takes a number of threads")?;
             mixed(threads, cycles.parse().context("mixed takes a number of cycles")?)?;
         }
+        ["storm", threads, millis] => {
+            let threads = threads.parse().context("storm takes a number of threads")?;
+            storm(threads, millis.parse().context("storm takes milliseconds")?)?;
+        }
         ["cost", rounds, ref rest @ ..] => {
             cost(rounds.parse().context("cost takes a number of rounds")?, rest.first().copied())?;
         }
@@ -93,6 +97,23 @@ fn mix(file: &File, cycle: usize) -> Result<()> {
         anonymous.write();
     }
     Ok(())
+}
+
+/// As many faults as the machine makes, for so long: pages written and given back.
+fn storm(threads: usize, millis: u64) -> Result<()> {
+    let end = Instant::now() + Duration::from_millis(millis);
+    std::thread::scope(|scope| {
+        let one = || -> Result<()> {
+            let memory = Mapping::new(What::Anonymous, 1024)?;
+            while Instant::now() < end {
+                memory.write();
+                memory.advise(libc::MADV_DONTNEED);
+            }
+            Ok(())
+        };
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(one)).collect();
+        all.into_iter().try_for_each(|one| one.join().unwrap_or_else(|_| bail!("a thread died")))
+    })
 }
 
 /// Children that live 5 ms, one after the other.

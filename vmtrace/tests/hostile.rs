@@ -24,7 +24,7 @@ fn peak_kb() -> u64 {
 fn region_names_do_not_eat_memory() {
     let long = std::env::var_os("VMTRACE_LONG").is_some();
     // Names meet their bound in the short run, rows and mappings in the long one.
-    let count: u64 = if long { 12_000_000 } else { 250_000 };
+    let count: u64 = if long { 12_000_000 } else { 150_000 };
     let mut pipeline = Pipeline::new(Options { inherit: true, ..Options::default() });
     let mut record = region(1, 0, 0x1000, ANON | nature::FILE, "");
     record.naming = vmtrace_common::record::name::WHOLE;

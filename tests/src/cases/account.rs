@@ -18,6 +18,7 @@ pub(super) const TESTS: &[Test] = &[
     Test { name: "account::lost", run: lost },
     Test { name: "account::tallied", run: tallied },
     Test { name: "account::mortals", run: mortals },
+    Test { name: "account::storm", run: storm },
 ];
 
 /// Eight threads on two CPUs, more than three hundred faults a cycle: a million,
@@ -42,6 +43,28 @@ fn spilled() -> Result<Verdict> {
         fact(&format!("spilled with {backend}"), &report.accounting());
         ensure!(report.account("spilled") > 1000, "few spilled: {}", report.accounting());
         ensure!(report.account("lost") == 0, "some were lost: {}", report.accounting());
+        adds_up(backend, &report)
+    })
+}
+
+/// As many faults a second as two threads make, for 2 s, or 30 where there is time:
+/// nothing is lost, and few are folded together.
+fn storm() -> Result<Verdict> {
+    let millis = if long() { "30000" } else { "2000" };
+    if sys::is_guest() && !long() {
+        return Ok(Verdict::Skipped(
+            "an emulated processor storms slowly: only with --long".into(),
+        ));
+    }
+    each_backend(|backend| {
+        let report = tool::trace(&["--backend", backend], &["storm", "2", millis])?;
+        let rate = report.faults() * 1000 / millis.parse::<u64>()?;
+        fact(
+            &format!("storm of {backend}"),
+            &format!("{rate} faults a second for {millis} ms: {}", report.accounting()),
+        );
+        ensure!(report.account("lost") == 0, "some were lost: {}", report.accounting());
+        ensure!(report.account("received") == report.account("seen"), "{}", report.accounting());
         adds_up(backend, &report)
     })
 }

@@ -4,6 +4,7 @@
 pub(crate) mod mapping;
 
 use std::io::{Error, Result};
+use std::time::Duration;
 
 use anyhow::Context as _;
 
@@ -60,6 +61,21 @@ pub(crate) fn fixed_addresses() -> Result<()> {
     if done == -1 { Err(Error::last_os_error()) } else { Ok(()) }
 }
 
+/// The processor's time that children took which have ended and were waited for.
+pub(crate) fn childrens_time() -> Result<Duration> {
+    // SAFETY: all zeros is a `struct rusage`: it holds numbers only.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer leads to a structure of the size that the kernel writes.
+    if unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) } == -1 {
+        return Err(Error::last_os_error());
+    }
+    let time = |time: libc::timeval| {
+        let seconds = Duration::from_secs(time.tv_sec.cast_unsigned());
+        seconds + Duration::from_micros(time.tv_usec.cast_unsigned())
+    };
+    Ok(time(usage.ru_utime) + time(usage.ru_stime))
+}
+
 /// Sends a signal to a process.
 pub(crate) fn signal(pid: u32, signal: i32) -> Result<()> {
     let pid = i32::try_from(pid).map_err(Error::other)?;
@@ -69,11 +85,11 @@ pub(crate) fn signal(pid: u32, signal: i32) -> Result<()> {
 }
 
 /// The CPU time that this thread has used.
-pub(crate) fn thread_time() -> std::time::Duration {
+pub(crate) fn thread_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the kernel writes to the structure that the pointer leads to. The
     // clock is every kernel's, so it cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     let (seconds, rest) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
-    std::time::Duration::new(seconds.unwrap_or(0), rest.unwrap_or(0))
+    Duration::new(seconds.unwrap_or(0), rest.unwrap_or(0))
 }

@@ -24,7 +24,11 @@ impl<O: Observer> Pipeline<O> {
             return;
         }
         let len = usize::try_from(name.name_len).map_or(PATH, |len| len.min(PATH));
-        let text = escape::bytes(&name.name[..len]);
+        let mut text = escape::bytes(&name.name[..len]);
+        if self.groups.get(&id).is_some_and(|known| **known != *text) {
+            // Another host's, and both are counted here.
+            text = format!("cgroup {id}");
+        }
         if let Some(keyed) = self.keyed.as_mut().filter(|_| self.options.by == By::Cgroup) {
             keyed.relabel(Key { process: u32::MAX, value: id }, &text);
         }

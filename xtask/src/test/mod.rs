@@ -216,6 +216,9 @@ fn guest(slot: &Slot, options: &Options) -> Row {
         if options.long {
             programs.extend(process::find(Path::new("stress-ng")));
             machine.timeout = LONG_GUEST;
+            // A page of 1 GiB, to be walked to.
+            machine.memory = 4096;
+            machine.append = Some("hugepagesz=1G hugepages=1".to_owned());
         }
         let mut command = vec!["vmtrace-tests".to_owned()];
         if options.long {

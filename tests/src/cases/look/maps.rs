@@ -145,17 +145,19 @@ pub(super) fn many() -> Result<Verdict> {
     let pid = divided.pid().to_string();
     for format in ["text", "json"] {
         let command = || tool::vmtrace(&["maps", &pid, "--format", format]);
-        // The machine may be busy with other things: the best of a few counts.
-        let mut best = Duration::MAX;
-        for _ in 0..3 {
-            let start = Instant::now();
-            ensure!(command()?.stdout(Stdio::null()).status()?.success(), "maps failed");
-            best = best.min(start.elapsed());
-        }
+        // It waits for nothing: on a machine that is busy with other things, the
+        // processor's time is what it takes.
+        let before = sys::childrens_time()?;
+        let start = Instant::now();
+        ensure!(command()?.stdout(Stdio::null()).status()?.success(), "maps failed");
+        let (took, worked) = (start.elapsed(), sys::childrens_time()?.saturating_sub(before));
         let peak = peak(command()?)?;
-        fact(&format!("maps of 60000 regions, {format}"), &format!("{best:?}, {} MiB", peak >> 20));
+        fact(
+            &format!("maps of 60000 regions, {format}"),
+            &format!("{took:?}, {worked:?} of work, {} MiB", peak >> 20),
+        );
         ensure!(peak < 40 << 20, "{format} took {} MiB", peak >> 20);
-        ensure!(best < Duration::from_secs(1), "{format} took {best:?}");
+        ensure!(worked < Duration::from_secs(1), "{format} took {worked:?}");
     }
     Ok(Verdict::Passed)
 }
