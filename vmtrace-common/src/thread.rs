@@ -7,7 +7,7 @@
 
 use core::mem::{offset_of, size_of};
 
-use crate::record::TLB_REASONS;
+use crate::record::{Header, TLB_REASONS, Totals};
 
 /// How far a fault in flight has come.
 pub mod state {
@@ -105,6 +105,27 @@ pub struct Thread {
     pub full_flushes: u64,
     /// The slot of the spill table that the last fault fell into.
     pub last_spill: u64,
+}
+
+impl Thread {
+    /// Its account as a record.
+    #[inline(always)]
+    pub fn totals(&self, header: Header) -> Totals {
+        Totals {
+            header,
+            min_flt: self.min_last - self.min_base,
+            maj_flt: self.maj_last - self.maj_base,
+            seen: self.seen,
+            emitted: self.emitted,
+            spilled: self.spilled,
+            lost: self.lost,
+            filtered: self.filtered,
+            stale: self.stale,
+            flushes: self.flushes,
+            pages: self.pages,
+            full_flushes: self.full_flushes,
+        }
+    }
 }
 
 const _: () = assert!(size_of::<Thread>() == 256);

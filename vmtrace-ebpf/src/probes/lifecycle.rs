@@ -192,20 +192,7 @@ pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
     };
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    entry.write(Totals {
-        header: emit::header::<Totals>(tag::TOTALS, ids, now),
-        min_flt: thread.min_last - thread.min_base,
-        maj_flt: thread.maj_last - thread.maj_base,
-        seen: thread.seen,
-        emitted: thread.emitted,
-        spilled: thread.spilled,
-        lost: thread.lost,
-        filtered: thread.filtered,
-        stale: thread.stale,
-        flushes: thread.flushes,
-        pages: thread.pages,
-        full_flushes: thread.full_flushes,
-    });
+    entry.write(thread.totals(emit::header::<Totals>(tag::TOTALS, ids, now)));
     emit::submit(entry);
     target::forget(tid);
     0

@@ -8,6 +8,8 @@
 pub mod backend;
 pub mod btf;
 mod cgroups;
+mod head;
+mod load;
 pub mod mapping;
 pub mod namespace;
 pub mod opened;

@@ -1,37 +1,33 @@
 //! One live trace: load, attach, read, stop.
 
 use std::fmt;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use aya::Ebpf;
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
-use aya::{Ebpf, EbpfLoader};
-use vmtrace_common::config::{Config, Offsets};
 use vmtrace_common::counters::Counters;
 use vmtrace_common::record::{Header, Totals, tag};
 use vmtrace_common::thread::Thread;
 
 use super::backend::{Attacher, Attempt, Backend, Link};
 use super::cgroups::Cgroups;
+use super::load::{Loaded, load};
 use super::mapping::{Change, Mappings};
 use super::namespace::Namespace;
 use super::places::Places;
 use super::rings::{Layout, Rings};
 use super::spills::{Spills, Tables};
 use super::target::{Room, Table, Target, encoded};
-use super::{btf, preflight, programs, victim};
+use super::{head, preflight, programs};
 use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
 use crate::stream::Sink;
 use crate::sys::pod::Wire;
 use crate::sys::{clock, missed};
-
-/// The eBPF programs, built from `vmtrace-ebpf` and committed beside it.
-static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrace.bpf.o");
 
 /// What a reader of a report has to know who is in a container.
 const NESTED: &str =
@@ -130,7 +126,7 @@ impl Session {
         let namespace = Namespace::here().map_err(anyhow::Error::msg);
         let namespace = Arc::new(namespace.context("telling ids of this PID namespace")?);
         let own = namespace.own().context("finding our own id")?;
-        let Loaded { mut ebpf, layout, online } = load_for(options, own)?;
+        let Loaded { mut ebpf, layout, online } = load(options, own)?;
         let kernel = aya::Btf::from_sys_fs().ok();
         let mut attacher = Attacher::new(&mut ebpf, kernel.as_ref(), &online);
         let (backend, mut others) = choose(&mut attacher, options.backend)?;
@@ -140,7 +136,7 @@ impl Session {
         let mut session = Self::around(ebpf, layout, options, Arc::clone(&namespace))?;
         session.attempts = attempts;
         session.others = others;
-        session.preface = preface(backend, &session.attempts, options, layout.cpus);
+        session.preface = head::preface(backend, &session.attempts, options, layout.cpus);
         if namespace.is_nested() {
             session.preface.degradations.push(NESTED.to_owned());
         }
@@ -357,71 +353,6 @@ fn whole_region(places: &mut Places, record: &[u8]) -> Vec<u8> {
     }
 }
 
-fn kernel_offsets() -> anyhow::Result<Offsets> {
-    let data = fs::read(btf::VMLINUX).with_context(|| format!("reading {}", btf::VMLINUX))?;
-    let btf = btf::Btf::parse(&data).with_context(|| format!("reading {}", btf::VMLINUX))?;
-    Ok(btf.offsets())
-}
-
-fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config {
-    let room = Room::of(&options.target);
-    Config {
-        everything: u32::from(options.target == Target::All),
-        follow: u32::from(options.follow),
-        own,
-        thread_mask: room.own - 1,
-        crowd_mask: room.crowd - 1,
-        ring_mask: layout.main - 1,
-        side_mask: layout.side - 1,
-        ring_stride: layout.stride(),
-        spill_mask: options.tables.main - 1,
-        spill_side_mask: options.tables.side - 1,
-        spill_stride: options.tables.stride(),
-        tlb_events: u32::from(options.tlb_events),
-        tally: u32::from(options.tally.is_some()),
-        task_btf: u32::from(preflight::version(&preflight::release()) >= (5, 11)),
-        min_latency: options.min_latency,
-        only_major: u32::from(options.only_major),
-        victim: victim::fields(),
-        at,
-    }
-}
-
-/// The object, loaded and not attached.
-pub(super) struct Loaded {
-    pub(super) ebpf: Ebpf,
-    pub(super) layout: Layout,
-    pub(super) online: Vec<u32>,
-}
-
-/// Loads the object as `options` want it; `own` is what never is traced.
-pub(super) fn load_for(options: &Options, own: u32) -> anyhow::Result<Loaded> {
-    let online =
-        aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
-    let cpus = online.iter().max().map_or(1, |last| last + 1);
-    let layout = Layout::new(cpus, options.ring_size);
-    let config = configure(options, own, layout, kernel_offsets()?);
-    Ok(Loaded { ebpf: load(options, layout, &config)?, layout, online })
-}
-
-fn load(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {
-    let config = Wire(*config);
-    let room = Room::of(&options.target);
-    let level: u8 = if options.verbose { 4 } else { 0 };
-    EbpfLoader::new()
-        .override_global("CONFIG", &config, true)
-        .override_global(aya_log::LEVEL, &level, false)
-        .map_max_entries("THREADS", room.slots())
-        .map_max_entries("CLAIMS", room.slots())
-        .map_max_entries("CROWD", room.crowd)
-        .map_max_entries("RARE", room.rare)
-        .map_max_entries("RINGS", layout.slots())
-        .map_max_entries("CURSORS", layout.rings())
-        .map_max_entries("SPILLS", options.tables.stride() * layout.cpus)
-        .load(OBJECT)
-        .context("loading the eBPF object")
-}
-
 /// Attaches the backend that was asked for, or the best that attaches.
 fn choose(
     attacher: &mut Attacher<'_>,
@@ -438,78 +369,9 @@ fn choose(
     bail!("no way to watch page faults works here; tried {}", reasons.join("; "))
 }
 
-fn preface(backend: Backend, attempts: &[Attempt], options: &Options, cpus: u32) -> Preface {
-    let mut degradations: Vec<_> = attempts
-        .iter()
-        .filter(|attempt| {
-            backend
-                .programs()
-                .iter()
-                .chain(programs::BESIDE)
-                .chain(programs::LIFECYCLE)
-                .any(|p| p.name == attempt.program.name)
-        })
-        .filter_map(|attempt| {
-            let why = attempt.outcome.as_ref().err()?;
-            let place = attempt.program.places.first()?;
-            Some(format!(
-                "{}: no {} on {place} ({why})",
-                attempt.program.without?,
-                attempt.program.hook.name()
-            ))
-        })
-        .collect();
-    if options.tally.is_some() && backend == Backend::Tracepoint {
-        degradations.push(
-            "--tally tells regions apart by 2 MiB: the tracepoint backend does not see them"
-                .to_owned(),
-        );
-    }
-    Preface {
-        backend: backend.name().to_owned(),
-        degradations,
-        kernel: preflight::release(),
-        host: fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned(),
-        command_line: std::env::args_os().map(|a| a.to_string_lossy().into_owned()).collect(),
-        target: options.named.clone().unwrap_or_else(|| options.target.describe()),
-        started_wall_ns: clock::wall_ns(),
-        started_ns: clock::monotonic_ns(),
-        cpu_nodes: (0..cpus).map(node_of).collect(),
-        hosts: Vec::new(),
-    }
-}
-
-fn node_of(cpu: u32) -> u32 {
-    let path = format!("/sys/devices/system/cpu/cpu{cpu}");
-    let Ok(entries) = fs::read_dir(path) else { return 0 };
-    entries
-        .flatten()
-        .find_map(|entry| entry.file_name().to_str()?.strip_prefix("node")?.parse().ok())
-        .unwrap_or(0)
-}
-
 fn totals(tid: u32, thread: &Thread, time: u64) -> Totals {
-    Totals {
-        header: Header {
-            tag: tag::TOTALS,
-            cpu: 0,
-            len: len_of::<Totals>(),
-            time,
-            pid: thread.pid,
-            tid,
-        },
-        min_flt: thread.min_last - thread.min_base,
-        maj_flt: thread.maj_last - thread.maj_base,
-        seen: thread.seen,
-        emitted: thread.emitted,
-        spilled: thread.spilled,
-        lost: thread.lost,
-        filtered: thread.filtered,
-        stale: thread.stale,
-        flushes: thread.flushes,
-        pages: thread.pages,
-        full_flushes: thread.full_flushes,
-    }
+    let (tag, len) = (tag::TOTALS, len_of::<Totals>());
+    thread.totals(Header { tag, cpu: 0, len, time, pid: thread.pid, tid })
 }
 
 fn len_of<T>() -> u32 {

@@ -1,9 +1,9 @@
 //! What can be attached here, tried out: for `vmtrace doctor`.
 
 use super::backend::{Attacher, Attempt, Backend, Link};
-use super::programs;
-use super::session::{self, Options};
+use super::session::Options;
 use super::target::Target;
+use super::{load, programs};
 
 /// One backend, tried.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Tried {
 pub fn attempt(backend: Backend) -> anyhow::Result<Tried> {
     // An empty list of processes: the programs turn everybody away.
     let options = Options { ring_size: 4096, ..Options::new(Target::Pids(Vec::new())) };
-    let mut object = session::load_for(&options, std::process::id())?;
+    let mut object = load::load(&options, std::process::id())?;
     let kernel = aya::Btf::from_sys_fs().ok();
     let mut attacher = Attacher::new(&mut object.ebpf, kernel.as_ref(), &object.online);
     let mut all = || -> anyhow::Result<Vec<Link>> {

@@ -1,0 +1,81 @@
+//! The eBPF object, loaded as a session wants it.
+
+use std::fs;
+
+use anyhow::Context as _;
+use aya::{Ebpf, EbpfLoader};
+use vmtrace_common::config::{Config, Offsets};
+
+use super::rings::Layout;
+use super::session::Options;
+use super::target::{Room, Target};
+use super::{btf, preflight, victim};
+use crate::sys::pod::Wire;
+
+/// The eBPF programs, built from `vmtrace-ebpf` and committed beside it.
+static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrace.bpf.o");
+
+fn kernel_offsets() -> anyhow::Result<Offsets> {
+    let data = fs::read(btf::VMLINUX).with_context(|| format!("reading {}", btf::VMLINUX))?;
+    let btf = btf::Btf::parse(&data).with_context(|| format!("reading {}", btf::VMLINUX))?;
+    Ok(btf.offsets())
+}
+
+fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config {
+    let room = Room::of(&options.target);
+    Config {
+        everything: u32::from(options.target == Target::All),
+        follow: u32::from(options.follow),
+        own,
+        thread_mask: room.own - 1,
+        crowd_mask: room.crowd - 1,
+        ring_mask: layout.main - 1,
+        side_mask: layout.side - 1,
+        ring_stride: layout.stride(),
+        spill_mask: options.tables.main - 1,
+        spill_side_mask: options.tables.side - 1,
+        spill_stride: options.tables.stride(),
+        tlb_events: u32::from(options.tlb_events),
+        tally: u32::from(options.tally.is_some()),
+        task_btf: u32::from(preflight::version(&preflight::release()) >= (5, 11)),
+        min_latency: options.min_latency,
+        only_major: u32::from(options.only_major),
+        victim: victim::fields(),
+        at,
+    }
+}
+
+/// The object, loaded and not attached.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) layout: Layout,
+    pub(super) online: Vec<u32>,
+}
+
+/// Loads the object as `options` want it; `own` is what never is traced.
+pub(super) fn load(options: &Options, own: u32) -> anyhow::Result<Loaded> {
+    let online =
+        aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
+    let cpus = online.iter().max().map_or(1, |last| last + 1);
+    let layout = Layout::new(cpus, options.ring_size);
+    let config = configure(options, own, layout, kernel_offsets()?);
+    Ok(Loaded { ebpf: object(options, layout, &config)?, layout, online })
+}
+
+fn object(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {
+    let config = Wire(*config);
+    let room = Room::of(&options.target);
+    let level: u8 = if options.verbose { 4 } else { 0 };
+    EbpfLoader::new()
+        .override_global("CONFIG", &config, true)
+        .override_global(aya_log::LEVEL, &level, false)
+        .map_max_entries("THREADS", room.slots())
+        .map_max_entries("CLAIMS", room.slots())
+        .map_max_entries("CROWD", room.crowd)
+        .map_max_entries("RARE", room.rare)
+        .map_max_entries("RINGS", layout.slots())
+        .map_max_entries("CURSORS", layout.rings())
+        .map_max_entries("SPILLS", options.tables.stride() * layout.cpus)
+        .load(OBJECT)
+        .context("loading the eBPF object")
+}
