@@ -23,6 +23,7 @@ pub(super) const ROWS: &[Row] = &[
     ("", "--max-size", max_size),
     ("", "--backend", backend),
     ("", "--ring-size", ring_size),
+    ("", "--tally", tally),
     ("", "--verbose", verbose),
     ("doctor", "--format", doctor),
     ("demo", "--list", demo_list),
@@ -172,6 +173,13 @@ fn ring_size(bench: &Bench) -> Result<()> {
     };
     let (small, large) = (spilled("4K")?, spilled("64M")?);
     ensure!(small > 1000 && large == 0, "{small} spilled from 4K and {large} from 64M");
+    Ok(())
+}
+
+fn tally(bench: &Bench) -> Result<()> {
+    let json = bench.json(&["--tally", "--format", "json", "--", "true"])?;
+    let (emitted, spilled) = (&json["accounting"]["emitted"], &json["accounting"]["spilled"]);
+    ensure!(*emitted == 0 && spilled.as_u64() > Some(10), "{emitted} sent, {spilled} tallied");
     Ok(())
 }
 
