@@ -114,14 +114,17 @@ fn starved(backend: &str, cycles: &str, slots: Option<&str>) -> Result<Report> {
     tool::report(&output)
 }
 
-/// Whether vmtrace has let the workload go: its child has become another program.
+/// Whether vmtrace has let the workload go: a child of its has become another
+/// program. (`/proc/PID/task/PID/children` is not in every kernel.)
 fn at_work(vmtrace: u32) -> bool {
-    let children = std::fs::read_to_string(format!("/proc/{vmtrace}/task/{vmtrace}/children"));
-    let children = children.unwrap_or_default();
-    let mut names = children
-        .split_ascii_whitespace()
-        .filter_map(|child| std::fs::read_to_string(format!("/proc/{child}/comm")).ok());
-    names.any(|name| name.starts_with("vmtrace-tests"))
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut stats =
+        processes.filter_map(|one| std::fs::read_to_string(one.path().join("stat")).ok());
+    stats.any(|stat| {
+        let Some((name, rest)) = stat.rsplit_once(") ") else { return false };
+        let parent = rest.split(' ').nth(1).and_then(|parent| parent.parse().ok());
+        name.ends_with("(vmtrace-tests") && parent == Some(vmtrace)
+    })
 }
 
 /// `--tally` sends nothing and misses nothing: the classes still add up to the
