@@ -74,7 +74,8 @@ pub(crate) fn find(tid: u32) -> *mut Thread {
     // SAFETY: plain loads of whole words.
     unsafe {
         if (*own).tid == tid {
-            return own;
+            // The idle task's id is that of a slot that is nobody's.
+            return if tid == 0 { null_mut() } else { own };
         }
         if (*own).crowded == 0 {
             return null_mut();
