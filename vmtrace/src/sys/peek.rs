@@ -112,9 +112,18 @@ fn program(map: i32) -> [Instruction; 18] {
     ]
 }
 
+/// Before 5.11 maps and programs are charged to locked memory, of which a user has
+/// little, and give it back late. Failing to raise the limit does not matter later.
+fn lift_limit() {
+    let none = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    // SAFETY: a valid limit to read.
+    unsafe { libc::setrlimit(libc::RLIMIT_MEMLOCK, &raw const none) };
+}
+
 impl Peek {
     /// Loads the program.
     pub fn load() -> io::Result<Self> {
+        lift_limit();
         let size = u32::try_from(size_of::<Answer>()).unwrap_or(0);
         let mut map = Attributes([0; 16]);
         map.0[0] = pair(MAP_TYPE_ARRAY, 4);
