@@ -4,6 +4,7 @@
 //! words and prints a line for each; `vmtrace-tests workload …` is what they
 //! trace, and `vmtrace-tests bench …` measures what tracing costs.
 
+mod backends;
 mod bench;
 mod cases;
 mod child;
@@ -18,6 +19,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Whether the tests run at full length.
 static LONG: AtomicBool = AtomicBool::new(false);
+
+fn is_long() -> bool {
+    LONG.load(Ordering::Relaxed)
+}
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1).collect::<Vec<_>>();

@@ -2,7 +2,6 @@
 //! that vmtrace printed.
 
 use std::path::Path;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
@@ -61,7 +60,7 @@ pub(crate) struct Program {
 /// Everything, but on an emulated processor only a part unless more is asked for.
 pub(crate) fn program() -> Result<Program> {
     let mut backends = tool::backends()?;
-    if !sys::is_guest() || crate::LONG.load(Ordering::Relaxed) {
+    if !sys::is_guest() || crate::is_long() {
         return Ok(Program { backends, names: &[], left_out: None });
     }
     let rest = backends.split_off(backends.len().min(1)).join(", ");

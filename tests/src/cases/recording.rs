@@ -3,13 +3,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::harness::{Test, Verdict, fact};
-use crate::{sys, tool};
+use crate::{backends, is_long, sys, tool};
 
 pub(super) const TESTS: &[Test] = &[
     Test { name: "recording::equals-live", run: equals_live },
@@ -38,10 +37,6 @@ impl Drop for File {
     }
 }
 
-fn long() -> bool {
-    crate::LONG.load(Ordering::Relaxed)
-}
-
 /// Runs vmtrace and wants it to end well.
 fn ran(words: &[&str]) -> Result<Output> {
     let output = tool::output(&mut tool::vmtrace(words)?)?;
@@ -50,22 +45,12 @@ fn ran(words: &[&str]) -> Result<Output> {
     Ok(output)
 }
 
-fn each_backend(test: impl Fn(&str) -> Result<()>) -> Result<Verdict> {
-    if !sys::is_root() {
-        return Ok(Verdict::Skipped("tracing needs root".into()));
-    }
-    for backend in tool::backends()? {
-        test(&backend).with_context(|| backend.clone())?;
-    }
-    Ok(Verdict::Passed)
-}
-
 /// Every scenario: in one run, each in a process of its own; natively and at full
 /// length, each in a run of its own. An emulated processor has time for that only at
 /// full length: else for faults of many kinds in a process and its children.
 fn equals_live() -> Result<Verdict> {
-    each_backend(|backend| {
-        if sys::is_guest() && !long() {
+    backends::each_in_time("recording::equals-live", |backend| {
+        if sys::is_guest() && !is_long() {
             let program = tool::ourselves()?;
             let program = program.to_str().unwrap_or_default();
             equal(backend, &[program, "workload", "mixed", "2", "2"])?;
@@ -73,7 +58,7 @@ fn equals_live() -> Result<Verdict> {
         }
         let (all, program) = (scenarios()?, tool::path()?);
         let each = if sys::is_guest() { all.len() } else { 1 };
-        let runs: Vec<_> = all.chunks(if long() { each } else { all.len() }).collect();
+        let runs: Vec<_> = all.chunks(if is_long() { each } else { all.len() }).collect();
         for run in &runs {
             // What the scenarios say must not come before the report.
             let mut command = vec!["sh", "-c", "exec \"$0\" demo \"$@\" >/dev/null"];
@@ -111,11 +96,11 @@ fn equal(backend: &str, command: &[&str]) -> Result<()> {
 
 /// The newest part of a recording is held to account for itself.
 fn newest_part() -> Result<Verdict> {
-    if sys::is_guest() && !long() {
+    if sys::is_guest() && !is_long() {
         let why = "a MiB of faults takes an emulated processor long: only with --long";
         return Ok(Verdict::Skipped(why.into()));
     }
-    each_backend(|backend| {
+    backends::each(|backend| {
         let file = File::new("newest");
         let program = tool::ourselves()?;
         let program = program.to_str().unwrap_or_default();
@@ -181,7 +166,10 @@ fn diff() -> Result<Verdict> {
     if !sys::is_root() {
         return Ok(Verdict::Skipped("tracing needs root".into()));
     }
-    let pages = if sys::is_guest() && !long() { "16384" } else { "32768" };
+    if sys::is_guest() && !is_long() {
+        return Ok(Verdict::Skipped("as natively, and slow in a guest: only with --long".into()));
+    }
+    let pages = "32768";
     let plain = [pages];
     let before = record("before", None, &plain)?;
     // The machine may be busy with other things for the length of one run.
@@ -202,7 +190,7 @@ fn diff() -> Result<Verdict> {
     ensure!(told.contains("now comes as huge pages"), "huge pages are told as: {told}");
     let (_, told) = compare(&huge, &before)?;
     ensure!(told.contains("now faulted in page by page"), "their end is told as: {told}");
-    if sys::is_guest() && !long() {
+    if sys::is_guest() && !is_long() {
         return Ok(Verdict::Passed);
     }
     let before = record("before", Some("tracepoint"), &plain)?;

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::Ordering;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -34,7 +33,7 @@ fn together() -> Result<Verdict> {
     if !sys::is_root() {
         return Ok(Verdict::Skipped("tracing needs root".into()));
     }
-    if !crate::LONG.load(Ordering::Relaxed) {
+    if !crate::is_long() {
         return Ok(Verdict::Skipped("takes ten minutes: cargo xtask test --long runs it".into()));
     }
     if Command::new("stress-ng").arg("--version").output().is_err() {

@@ -17,7 +17,7 @@ use crate::sys::mapping::beside;
 use crate::{sys, tool};
 
 pub(super) fn by_both() -> Result<Verdict> {
-    let long = crate::LONG.load(std::sync::atomic::Ordering::Relaxed);
+    let long = crate::is_long();
     let (states, missing) = all(long)?;
     let own = Subject::open(i32::try_from(std::process::id())?)?;
     let no_tables = NoTables("this test looks at the page map".to_owned());

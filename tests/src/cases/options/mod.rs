@@ -7,7 +7,6 @@ mod looks;
 mod views;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::Ordering;
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -24,7 +23,7 @@ fn each() -> Result<Verdict> {
     if !sys::is_root() {
         return Ok(Verdict::Skipped("tracing needs root".into()));
     }
-    if sys::is_guest() && !crate::LONG.load(Ordering::Relaxed) {
+    if sys::is_guest() && !crate::is_long() {
         return Ok(Verdict::Skipped("the same as natively: only with --long".into()));
     }
     let rows: Vec<Row> = [views::ROWS, live::ROWS, looks::ROWS].concat();
