@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -42,6 +43,16 @@ pub(crate) struct Report {
 
 /// The backends that can be used on this kernel, as `vmtrace doctor` finds.
 pub(crate) fn backends() -> Result<Vec<String>> {
+    // Trying all takes seconds on an emulated processor.
+    static FOUND: OnceLock<Vec<String>> = OnceLock::new();
+    if let Some(found) = FOUND.get() {
+        return Ok(found.clone());
+    }
+    let found = find_backends()?;
+    Ok(FOUND.get_or_init(|| found).clone())
+}
+
+fn find_backends() -> Result<Vec<String>> {
     let output = output(&mut vmtrace(&["doctor", "--format", "json"])?)?;
     let json: Value = serde_json::from_slice(&output.stdout).context("doctor printed no JSON")?;
     let backends = json["backends"].as_array().context("doctor names no backends")?;

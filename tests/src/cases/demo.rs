@@ -1,13 +1,36 @@
 //! The demo's scenarios on this kernel: what they declare is what later tests
 //! hold a trace against, so the kernel's own counters have to agree first.
 
+use std::sync::atomic::Ordering;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::harness::{Test, Verdict, fact};
 use crate::{sys, tool};
 
-pub(super) const TESTS: &[Test] = &[Test { name: "demo::kernel-agrees", run: kernel_agrees }];
+pub(super) const TESTS: &[Test] = &[
+    Test { name: "demo::kernel-agrees", run: kernel_agrees },
+    Test { name: "demo::check-agrees", run: check_agrees },
+];
+
+/// `vmtrace demo --check`, which is what a newcomer sees first.
+fn check_agrees() -> Result<Verdict> {
+    if !sys::is_root() {
+        return Ok(Verdict::Skipped("tracing needs root".into()));
+    }
+    if sys::is_guest() && !crate::LONG.load(Ordering::Relaxed) {
+        return Ok(Verdict::Skipped("truth::matrix holds the same scenarios".into()));
+    }
+    let names = ["demo", "--check", "zero-page", "fork-child", "null"];
+    let output = tool::output(&mut tool::vmtrace(&names)?)?;
+    let (page, said) =
+        (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "it ended with {}: {page} {said}", output.status);
+    ensure!(page.contains("3 of 3 scenarios agree"), "{page}");
+    ensure!(said.is_empty(), "it said: {said}");
+    Ok(Verdict::Passed)
+}
 
 fn kernel_agrees() -> Result<Verdict> {
     if !sys::is_root() {
