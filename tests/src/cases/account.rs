@@ -21,10 +21,10 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 /// Eight threads on two CPUs, more than three hundred faults a cycle: a million,
-/// or thirty thousand where time is short.
+/// or twenty thousand where time is short.
 fn a_million() -> Result<Verdict> {
     backends::each(|backend| {
-        let (cycles, least) = if is_long() { ("420", 1_000_000) } else { ("13", 30_000) };
+        let (cycles, least) = if is_long() { ("420", 1_000_000) } else { ("9", 20_000) };
         let report = tool::trace(&["--backend", backend], &["mixed", "8", cycles])?;
         fact(&format!("faults of {backend}"), &report.accounting());
         let counted = report.account("min_flt") + report.account("maj_flt");
@@ -38,7 +38,7 @@ fn a_million() -> Result<Verdict> {
 /// and none is lost.
 fn spilled() -> Result<Verdict> {
     backends::each_in_time("account::spilled", |backend| {
-        let report = starved(backend, if is_long() { "100" } else { "15" }, None)?;
+        let report = starved(backend, if is_long() { "100" } else { "10" }, None)?;
         fact(&format!("spilled with {backend}"), &report.accounting());
         ensure!(report.account("spilled") > 1000, "few spilled: {}", report.accounting());
         ensure!(report.account("lost") == 0, "some were lost: {}", report.accounting());
@@ -140,6 +140,9 @@ fn tallied() -> Result<Verdict> {
         ensure!(report.account("emitted") == 0, "some were sent: {}", report.accounting());
         ensure!(seen == spilled && seen > 1000, "some are missing: {}", report.accounting());
         adds_up(backend, &report)?;
+        if sys::is_guest() && !is_long() {
+            return Ok(());
+        }
         let report = tool::trace(&["--backend", backend, "--tally"], &["touch", "5000"])?;
         // The tracepoint backend tells regions apart by 2 MiB of address.
         let least = if backend == "tracepoint" { 4000 } else { 5000 };

@@ -46,7 +46,7 @@ pub(crate) struct Options {
     /// Write docs/kernel-support.md and, with --long, docs/truth.md from what the tests found.
     #[arg(long)]
     write_support: bool,
-    /// The tests at full length: a million faults where fifty thousand do otherwise;
+    /// The tests at full length: a million faults where twenty thousand do otherwise;
     /// with guests, what tracing costs as well.
     #[arg(long)]
     long: bool,

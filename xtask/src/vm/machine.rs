@@ -121,7 +121,7 @@ impl Machine {
     /// emulated CPU that the host starves is not a stall.
     fn words(&self) -> String {
         let words = "console=ttyS0 loglevel=5 root=/dev/nvme0n1p1 rootfstype=ext4 rootwait rw \
-                     init=/init panic=-1 random.trust_cpu=on rcupdate.rcu_cpu_stall_timeout=200 \
+                     init=/init panic=-1 random.trust_cpu=on rcupdate.rcu_cpu_stall_timeout=200 rcupdate.rcu_expedited=1 \
                      watchdog_thresh=60";
         match &self.append {
             Some(more) => format!("{words} {more}"),
