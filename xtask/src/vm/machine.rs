@@ -118,11 +118,12 @@ impl Machine {
     }
 
     /// The kernel's command line. A panic ends the machine at once; an
-    /// emulated CPU that the host starves is not a stall.
+    /// emulated CPU that the host starves is not a stall; probes that come and go
+    /// do not wait for one that idles.
     fn words(&self) -> String {
         let words = "console=ttyS0 loglevel=5 root=/dev/nvme0n1p1 rootfstype=ext4 rootwait rw \
-                     init=/init panic=-1 random.trust_cpu=on rcupdate.rcu_cpu_stall_timeout=200 rcupdate.rcu_expedited=1 \
-                     watchdog_thresh=60";
+                     init=/init panic=-1 random.trust_cpu=on watchdog_thresh=60 \
+                     rcupdate.rcu_cpu_stall_timeout=200 rcupdate.rcu_expedited=1";
         match &self.append {
             Some(more) => format!("{words} {more}"),
             None => words.to_owned(),
