@@ -16,7 +16,29 @@ use crate::harness::{Verdict, fact};
 use crate::sys::mapping::beside;
 use crate::{sys, tool};
 
+/// NUMA balancing, which takes pages' permissions away at any time, for as long as
+/// states are looked at.
+struct Still(Option<String>);
+
+const BALANCING: &str = "/proc/sys/kernel/numa_balancing";
+
+impl Still {
+    fn hold() -> Self {
+        let was = std::fs::read_to_string(BALANCING).ok();
+        Self(was.filter(|_| std::fs::write(BALANCING, "0").is_ok()))
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        if let Some(was) = &self.0 {
+            let _ = std::fs::write(BALANCING, was);
+        }
+    }
+}
+
 pub(super) fn by_both() -> Result<Verdict> {
+    let _still = Still::hold();
     let long = crate::is_long();
     let (states, missing) = all(long)?;
     let own = Subject::open(i32::try_from(std::process::id())?)?;
