@@ -23,10 +23,14 @@ use crate::probe::session::{self, Session};
 use crate::probe::target::Target;
 use crate::region::{Place, World};
 use crate::sys::held::Held;
+use crate::sys::priority;
 use crate::term::Screen;
 
-/// The rings are looked at this often.
-const TICK: Duration = Duration::from_millis(20);
+/// The rings are looked at this often: what a scenario that thrashes faults in
+/// between has to fit.
+const TICK: Duration = Duration::from_millis(2);
+/// Progress is shown once in so many.
+const TICKS_SHOWN: u32 = 25;
 
 /// Every fault, as a checker wants it.
 #[derive(Debug, Default)]
@@ -49,6 +53,8 @@ pub(super) fn run(words: &[String], backend: Option<Backend>) -> anyhow::Result<
         let _ = tell.send(());
     })
     .context("starting the demo")?;
+    // After the command is started: it stays where it is.
+    priority::before_others();
     let mut options = session::Options::new(Target::Pids(vec![command.pid()]));
     options.backend = backend;
     let mut session = Session::start(&options)?;
@@ -57,12 +63,21 @@ pub(super) fn run(words: &[String], backend: Option<Backend>) -> anyhow::Result<
     let mut pipeline = Pipeline::observed(options, Faults::default());
     let began = Instant::now();
     command.release().context("starting the demo")?;
+    let mut ticks = 0_u32;
     while over.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
         session.drain(&mut pipeline);
-        notes.progress()?;
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(TICKS_SHOWN) {
+            notes.progress()?;
+        }
     }
     session.stop(&mut pipeline);
     notes.clear()?;
+    let spilled = pipeline.stream().spilled;
+    if spilled > 0 {
+        let what = "faults found their ring full: they are counted, but not one by one as here";
+        writeln!(io::stderr(), "vmtrace: {spilled} {what}")?;
+    }
     let status = command.wait().context("running the demo")?;
     let declarations = notes.read()?;
     ensure!(!declarations.is_empty(), "the demo declared nothing and ended with {status}");
