@@ -40,6 +40,9 @@ fn duration() -> Result<Verdict> {
     if !sys::is_root() {
         return Ok(Verdict::Skipped("tracing needs root".into()));
     }
+    if sys::is_guest() && !crate::is_long() {
+        return Ok(Verdict::Skipped("as natively, and slow in a guest: only with --long".into()));
+    }
     let output = tool::output(&mut tool::vmtrace(&["-a", "--duration", "1s"])?)?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "ended with {}: {said}", output.status);
