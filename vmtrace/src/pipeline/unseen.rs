@@ -55,7 +55,8 @@ impl<O: Observer> Pipeline<O> {
         for ((account, (small, major)), process) in accounts.iter().zip(counted).zip(0..) {
             let told = account.lost == 0 && account.filtered == 0;
             if !told || account.min_flt < small || account.maj_flt < major {
-                continue;
+                // Where one has too many, another lacks them: an id that came again.
+                return Vec::new();
             }
             let kinds = [(Kind::Other, account.min_flt - small)];
             let kinds = kinds.into_iter().chain([(Kind::OtherMajor, account.maj_flt - major)]);
