@@ -39,8 +39,7 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
     }
     let parent = target::find(creator.tid);
     // SAFETY: a plain load of a whole word.
-    let asked_for = unsafe { TARGETS.get(creator.pid) }.is_some();
-    let inherits = !parent.is_null() || asked_for;
+    let inherits = !parent.is_null() || unsafe { TARGETS.get(creator.pid) }.is_some();
     if config!(everything) == 0
         && !(inherits && (flags & CLONE_THREAD != 0 || config!(follow) != 0))
     {
@@ -49,12 +48,12 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let new = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)), task: 0 };
+    let new = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
     let shares = !parent.is_null() && flags & CLONE_VM != 0;
     // SAFETY: a plain load of a whole word.
     let space = if shares { unsafe { (*parent).space } } else { now as u32 };
     // The kernel's counters begin at zero with the thread.
-    let thread = Thread { pid: new.pid, space, based: 1, ..Thread::default() };
+    let thread = Thread { pid: new.pid, space, state: state::IDLE, ..Thread::default() };
     if !target::adopt(new.tid, &thread) {
         count!(untracked);
         return 0;
@@ -153,15 +152,9 @@ pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
 /// stays open until [`task_free`].
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
-    let ids = target::ids();
-    let thread = target::find(ids.tid);
-    if thread.is_null() {
-        return 0;
-    }
-    // SAFETY: a map value of our own thread's, which nobody else writes.
-    let thread = unsafe { &mut *thread };
-    if thread.state != state::IDLE {
-        inflight::close_unseen(lane::EXIT, ids, thread);
+    let Some((task, thread)) = target::current() else { return 0 };
+    if thread.is_open() {
+        inflight::close_unseen(lane::EXIT, task, thread);
     }
     let Some(mut entry) = emit::reserve::<Totals>() else {
         return 0;
@@ -169,7 +162,7 @@ pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     entry
-        .write(Totals { header: emit::header::<Totals>(tag::EXIT, ids, now), ..Totals::default() });
+        .write(Totals { header: emit::header::<Totals>(tag::EXIT, Ids::of(thread), now), ..Totals::default() });
     emit::submit_now(entry);
     0
 }
@@ -185,7 +178,7 @@ pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
     }
     // SAFETY: the thread is gone: nobody writes its entry.
     let thread = unsafe { &*thread };
-    let ids = Ids { pid: thread.pid, tid, task: 0 };
+    let ids = Ids { pid: thread.pid, tid };
     let Some(mut entry) = emit::reserve::<Totals>() else {
         // Its account is not lost: user space finds it in the table.
         return 0;
@@ -213,7 +206,7 @@ pub(crate) fn task_rename(ctx: RawTracePointContext) -> i32 {
     let rename = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Rename, and `thread` is a map value.
     unsafe {
-        let ids = Ids { pid: (*thread).pid, tid, task: 0 };
+        let ids = Ids { pid: (*thread).pid, tid };
         (*rename).header = emit::header::<Rename>(tag::RENAME, ids, bpf_ktime_get_ns());
         (*rename).comm = [0; COMM];
         text((&raw mut (*rename).comm).cast(), COMM as u32, ctx.arg(1));
@@ -226,7 +219,7 @@ pub(crate) fn task_rename(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "cgroup_attach_task")]
 pub(crate) fn task_cgroup(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(2);
-    let ids = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)), task: 0 };
+    let ids = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
     let cgroup: u64 = probe(probe(ctx.arg(0), at!(cgroup_node)), at!(node_id));
     // SAFETY: a plain load of a whole word.
     let asked_for = unsafe { CGROUPS.get(cgroup) }.is_some();

@@ -86,12 +86,14 @@ impl Rings {
                 Ring { first: u64::from(first), slots: u64::from(slots), tail: 0, read: 0, head: 0 }
             })
             .collect();
-        Ok(Self {
-            slots: Slots::map(slots, layout.slots() as usize).context("mapping the fault rings")?,
-            cursors: Cursors::map(cursors, layout.rings() as usize)
-                .context("mapping the fault rings' positions")?,
-            all,
-        })
+        let slots =
+            Slots::map(slots, layout.slots() as usize).context("mapping the fault rings")?;
+        let cursors = Cursors::map(cursors, layout.rings() as usize)
+            .context("mapping the fault rings' positions")?;
+        for index in 0..layout.rings() {
+            cursors.set_first(index as usize, layout.ring(index).0);
+        }
+        Ok(Self { slots, cursors, all })
     }
 
     /// Looks how far each ring has been written: what the following calls of

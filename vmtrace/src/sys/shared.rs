@@ -101,6 +101,13 @@ impl Cursors {
         Memory::map(fd, len).map(Self)
     }
 
+    /// Tells ring `index` where its slots begin.
+    pub fn set_first(&self, index: usize, first: u32) {
+        // SAFETY: in bounds and aligned; no program runs yet.
+        unsafe { AtomicU32::from_ptr(&raw mut (*self.0.at(index)).first) }
+            .store(first, Ordering::Release);
+    }
+
     /// How many faults were written to ring `index`: those before it are whole.
     pub fn head(&self, index: usize) -> u64 {
         // SAFETY: in bounds, aligned, and accessed as a whole word by both sides.
