@@ -64,7 +64,10 @@ pub(crate) fn finish(
     }
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let Some(cursor) = CURSORS.get_ptr_mut(cpu * lane::COUNT + lane) else {
+    if config!(tally) != 0 && lane == lane::END && fold_again(cpu, thread, now, ending) {
+        return;
+    }
+    let Some(cursor) = CURSORS.get_ptr_mut(lane * config!(cpus) + cpu) else {
         thread.lost += 1;
         return;
     };
@@ -119,25 +122,45 @@ fn write(fault: *mut Fault, cpu: u32, thread: &Thread, now: u64, ending: &impl E
         to.add(3).write(ending.ip());
         to.add(4).write(thread.region);
         to.add(5).write((&raw const thread.pid).cast::<u64>().read());
-        let evidence = (&raw const thread.error).cast::<u64>().read();
-        let answer = u32::from(ending.flags()) | u32::from(ending.ret()) << 16;
-        to.add(6).write(evidence | u64::from(answer) << 16);
-        let place = (&raw const thread.nature).cast::<u64>().read();
-        to.add(7).write(
-            place
-                | u64::from(cpu) << 16
-                | u64::from(ending.end()) << 44
-                | u64::from(ending.signal()) << 48,
-        );
+        let [evidence, place] = last_words(cpu, thread, ending);
+        to.add(6).write(evidence);
+        to.add(7).write(place);
     }
+}
+
+/// A record's last two words: its evidence, the CPU and the retries.
+#[inline(always)]
+fn last_words(cpu: u32, thread: &Thread, ending: &impl Ending) -> [u64; 2] {
+    // SAFETY: pairs of words of a map value's, which are aligned.
+    let (evidence, place) = unsafe {
+        (
+            (&raw const thread.error).cast::<u64>().read(),
+            (&raw const thread.nature).cast::<u64>().read(),
+        )
+    };
+    let answer = u32::from(ending.ret()) << 16 | u32::from(ending.flags());
+    [
+        evidence | shifted(answer),
+        place
+            | u64::from(cpu) << 16
+            | u64::from(ending.end()) << 44
+            | u64::from(ending.signal()) << 48,
+    ]
+}
+
+/// `value << 16`, in one instruction: what the compiler makes of it, with the shifts
+/// and masks that `value` is made of, takes six.
+#[inline(always)]
+fn shifted(value: u32) -> u64 {
+    let mut value = u64::from(value);
+    // SAFETY: arithmetic on a register.
+    unsafe { asm!("{0} <<= 16", inout(reg) value, options(pure, nomem, nostack)) };
+    value
 }
 
 /// A fault that is not sent goes to the spill table.
 #[inline(always)]
 fn put_aside(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
-    if config!(tally) != 0 && lane == lane::END && fold_again(cpu, thread, fault) {
-        return;
-    }
     match spill(lane, cpu, fault) {
         Some(slot) => {
             thread.spilled += 1;
@@ -151,29 +174,25 @@ fn put_aside(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
 
 /// Folds a fault into the slot of the thread's last one, if it is like that one.
 #[inline(always)]
-fn fold_again(cpu: u32, thread: &mut Thread, fault: &Fault) -> bool {
+fn fold_again(cpu: u32, thread: &mut Thread, now: u64, ending: &impl Ending) -> bool {
     if thread.last_spill >> 32 != u64::from(cpu + 1) {
         return false;
     }
     let Some(slot) = SPILLS.get_ptr_mut(thread.last_spill as u32) else { return false };
     // SAFETY: the slot is of this CPU's table of this lane.
     let slot = unsafe { &mut *slot };
-    let like = slot.common.pid == fault.pid
-        && slot.common.region == fault.region
-        && fault.region != 0
-        && words(&slot.common) == words(fault);
+    // SAFETY: the record ends in sixteen bytes that lie side by side, aligned.
+    let words = unsafe { (&raw const slot.common.error).cast::<[u64; 2]>().read() };
+    let like = slot.common.pid == thread.pid
+        && slot.common.region == thread.region
+        && thread.region != 0
+        && words == last_words(cpu, thread, ending);
     if like {
-        fold(slot, fault, buckets::quick_index(fault.latency));
+        let latency = now - thread.start;
+        fold(slot, now, latency, buckets::quick_index(latency));
         thread.spilled += 1;
     }
     like
-}
-
-/// A record's last two words: its evidence, the CPU and the retries.
-#[inline(always)]
-fn words(fault: &Fault) -> [u64; 2] {
-    // SAFETY: the record ends in sixteen bytes that lie side by side, aligned.
-    unsafe { (&raw const fault.error).cast::<[u64; 2]>().read() }
 }
 
 /// Keeps the compiler from moving a store that tells of data above the data;
@@ -241,7 +260,7 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> Option<u32> {
         }
     }
     let (slot, index) = found?;
-    fold(slot, fault, bucket);
+    fold(slot, fault.time, fault.latency, bucket);
     Some(index)
 }
 
@@ -261,11 +280,11 @@ fn evidence(fault: &Fault) -> [u64; 2] {
 }
 
 #[inline(always)]
-fn fold(slot: &mut Spill, fault: &Fault, bucket: usize) {
-    slot.header.time = fault.time;
-    slot.total += fault.latency;
-    if fault.latency > slot.max {
-        slot.max = fault.latency;
+fn fold(slot: &mut Spill, time: u64, latency: u64, bucket: usize) {
+    slot.header.time = time;
+    slot.total += latency;
+    if latency > slot.max {
+        slot.max = latency;
     }
     if let Some(bucket) = slot.buckets.get_mut(bucket) {
         *bucket += 1;

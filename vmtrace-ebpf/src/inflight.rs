@@ -53,14 +53,7 @@ pub(crate) fn make_ready(lane: u32, task: Current, thread: &mut Thread) {
 
 /// Begins a fault; the thread is ready.
 #[inline(always)]
-pub(crate) fn begin(
-    thread: &mut Thread,
-    now: u64,
-    address: u64,
-    error: u16,
-    via: u8,
-    state: u8,
-) {
+pub(crate) fn begin(thread: &mut Thread, now: u64, address: u64, error: u16, via: u8, state: u8) {
     thread.start = now;
     thread.address = address;
     thread.region = 0;

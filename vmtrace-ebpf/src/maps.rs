@@ -41,7 +41,7 @@ pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(4096, 0
 #[map]
 pub(crate) static RINGS: Array<Fault> = Array::with_max_entries(1, SHARED_MEMORY);
 
-/// The rings' positions: `CPU × lane`.
+/// The rings' positions: `lane × CPU`.
 #[map]
 pub(crate) static CURSORS: Array<Cursor> = Array::with_max_entries(1, SHARED_MEMORY);
 

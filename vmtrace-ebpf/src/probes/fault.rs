@@ -11,7 +11,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{at, config, read},
+    config::{at, read},
     emit::{self, Ending},
     inflight,
     kernel::{Direct, Helper, Read, probe},
@@ -155,8 +155,7 @@ impl Ending for Returned<'_> {
     #[inline(always)]
     fn ip(&self) -> u64 {
         let regs: u64 = self.0.arg(3);
-        // Nobody asks a tally which code it was.
-        if regs == 0 || config!(tally) != 0 { 0 } else { read!(Direct: u64, regs, regs_ip) }
+        if regs == 0 { 0 } else { read!(Direct: u64, regs, regs_ip) }
     }
 
     #[inline(always)]
@@ -289,12 +288,7 @@ impl Call for Kept {
 /// Faults without an exception begin here; those that may end without a region
 /// to look at have it noted. Answers the thread, if it is traced.
 #[inline(always)]
-fn enter<R: Read>(
-    vma: u64,
-    address: u64,
-    flags: u16,
-    regs: u64,
-) -> Option<&'static mut Thread> {
+fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) -> Option<&'static mut Thread> {
     let (task, thread) = target::current()?;
     if regs == 0 {
         let error = (flags & flag::WRITE) << 1;

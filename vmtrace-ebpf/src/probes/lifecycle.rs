@@ -161,8 +161,10 @@ pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
     };
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    entry
-        .write(Totals { header: emit::header::<Totals>(tag::EXIT, Ids::of(thread), now), ..Totals::default() });
+    entry.write(Totals {
+        header: emit::header::<Totals>(tag::EXIT, Ids::of(thread), now),
+        ..Totals::default()
+    });
     emit::submit_now(entry);
     0
 }

@@ -95,7 +95,10 @@ mod tests {
 
     #[test]
     fn a_load_has_its_offset_and_one_of_an_absent_field_is_zero() {
-        assert_eq!(filled(&[0x79, 0x31, 0, 0x7a, 0, 0, 0, 0]), [0x79, 0x31, 0x10, 0x32, 0, 0, 0, 0]);
+        assert_eq!(
+            filled(&[0x79, 0x31, 0, 0x7a, 0, 0, 0, 0]),
+            [0x79, 0x31, 0x10, 0x32, 0, 0, 0, 0]
+        );
         assert_eq!(filled(&[0x61, 0x31, 1, 0x7a, 0, 0, 0, 0]), [0xb7, 1, 0, 0, 0, 0, 0, 0]);
     }
 

@@ -20,9 +20,13 @@ fn kernel_offsets() -> anyhow::Result<Offsets> {
     Ok(btf.offsets())
 }
 
-fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config {
+fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Config {
     let room = Room::of(&options.target);
     let tally = options.tally.is_some();
+    if tally {
+        // Nobody asks a tally which code it was.
+        at.regs_ip = ABSENT;
+    }
     let task_btf = preflight::version(&preflight::release()) >= (5, 11);
     let changes = task_btf && at.task_mm != ABSENT && at.mm_change != ABSENT;
     Config {
@@ -40,6 +44,7 @@ fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config
         spill_side_mask: options.tables.side - 1,
         spill_stride: options.tables.stride(),
         tlb_events: u32::from(options.tlb_events),
+        cpus: layout.cpus,
         tally: u32::from(tally),
         task_btf: u32::from(task_btf),
         min_latency: options.min_latency,

@@ -43,7 +43,7 @@ impl Layout {
     }
 
     fn ring(self, index: u32) -> (u32, u32) {
-        let (cpu, lane) = (index / lane::COUNT, index % lane::COUNT);
+        let (lane, cpu) = (index / self.cpus, index % self.cpus);
         if lane == lane::END {
             (cpu * self.stride(), self.main)
         } else {
@@ -154,9 +154,11 @@ mod tests {
     fn lanes_lie_side_by_side() {
         let layout = Layout::new(3, 1 << 20);
         assert_eq!((layout.main, layout.side), (16384, 1024));
+        let mut rings = (0..layout.rings()).map(|index| layout.ring(index)).collect::<Vec<_>>();
+        assert!(rings[..3].iter().all(|&(_, slots)| slots == layout.main));
+        rings.sort_unstable();
         let mut next = 0;
-        for index in 0..layout.rings() {
-            let (first, slots) = layout.ring(index);
+        for (first, slots) in rings {
             assert_eq!(first, next);
             assert!(slots.is_power_of_two());
             next = first + slots;
