@@ -75,6 +75,7 @@ fn measure(kernel: &Kernel, rounds: u32, only: &[String]) -> Result<Figures> {
         machine: &Machine { icount: true, timeout: 1800, ..Machine::default() },
         programs: &build::guest_programs()?,
         command: &command,
+        tree: None,
         out: None,
         show: false,
     };
