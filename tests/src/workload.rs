@@ -38,6 +38,18 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
             let rounds = rounds.parse().context("measured takes a number of rounds")?;
             bench::measured(rounds, result.as_ref())?;
         }
+        ["crowd", count, result] => {
+            let count = count.parse().context("crowd takes a number of processes")?;
+            bench::crowd(count, result.as_ref())?;
+        }
+        ["parts", count, result] => {
+            let count = count.parse().context("parts takes a number of regions")?;
+            bench::parts(count, result.as_ref())?;
+        }
+        ["spread", count, result] => {
+            let count = count.parse().context("spread takes a number of CPUs")?;
+            bench::spread(count, result.as_ref())?;
+        }
         ["until", ready, done] => bench::until(ready.as_ref(), done.as_ref())?,
         ["hold", mib] => child::hold(mib.parse().context("hold takes a number of MiB")?)?,
         ["divide", count] => child::divide(count.parse().context("divide takes a number")?)?,

@@ -54,7 +54,7 @@ fn unpack(file: &Path, tree: &Path, with_programs: bool) -> Result<()> {
 /// Shared objects of every package, programs only of those that were named.
 fn is_wanted(member: &str, with_programs: bool) -> bool {
     let file = member.rsplit('/').next().unwrap_or_default();
-    let is_library = file.ends_with(".so") || file.contains(".so.");
+    let is_library = file.split('.').skip(1).any(|part| part == "so");
     !file.is_empty() && (is_library || with_programs && member.starts_with("./usr/bin/"))
 }
 
