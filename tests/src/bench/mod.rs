@@ -150,6 +150,30 @@ pub(crate) fn measured(rounds: usize, result: &Path) -> Result<()> {
     fs::write(result, cost.text()).context("cannot write the result")
 }
 
+/// The same where the clock is a real one: `TIME CPU TOOL` of a fault, in
+/// nanoseconds, the former two of the middle round.
+pub(crate) fn timed(rounds: usize, result: &Path) -> Result<()> {
+    let tracer = std::os::unix::process::parent_id();
+    rounds_of(WARM)?;
+    std::thread::sleep(DRAINED);
+    let before = spent(tracer)?;
+    let (mut times, mut cpus) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let (cpu, time) = round()?;
+        cpus.push(cpu);
+        times.push(time);
+    }
+    std::thread::sleep(DRAINED);
+    let each = |nanos: u128, faults: usize| nanos / faults.max(1) as u128;
+    let middle = |mut all: Vec<u128>| {
+        all.sort_unstable();
+        each(all.get(all.len() / 2).copied().unwrap_or(0), PAGES)
+    };
+    let tool = each(u128::from(spent(tracer)? - before), rounds * PAGES);
+    let text = format!("{} {} {tool}\n", middle(times), middle(cpus));
+    fs::write(result, text).context("cannot write the result")
+}
+
 /// This process, untraced while another is traced.
 fn others(backend: &str, rounds: usize) -> Result<Cost> {
     let (ready, done) = (scratch("ready"), scratch("done"));
@@ -206,14 +230,16 @@ fn measure(rounds: usize, tracer: Option<u32>) -> Result<Cost> {
 
 /// The CPU time of `rounds` rounds of first writes, in nanoseconds.
 fn rounds_of(rounds: usize) -> Result<u128> {
-    let mut total = 0;
-    for _ in 0..rounds {
-        let mapping = Mapping::new(What::Anonymous, PAGES)?;
-        let began = sys::thread_time();
-        mapping.write();
-        total += sys::thread_time().saturating_sub(began).as_nanos();
-    }
-    Ok(total)
+    (0..rounds).try_fold(0, |total, _| Ok(total + round()?.0))
+}
+
+/// The CPU time of one round, and its time on the clock, in nanoseconds.
+fn round() -> Result<(u128, u128)> {
+    let mapping = Mapping::new(What::Anonymous, PAGES)?;
+    let (began, before) = (Instant::now(), sys::thread_time());
+    mapping.write();
+    let cpu = sys::thread_time().saturating_sub(before);
+    Ok((cpu.as_nanos(), began.elapsed().as_nanos()))
 }
 
 /// What all threads of a process have run, in nanoseconds.
