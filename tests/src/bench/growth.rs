@@ -4,13 +4,14 @@
 //! A line `growth WHAT COUNT BARE KERNEL USER SEEN MISSED` says, in tenths of an
 //! instruction, what a fault costs untraced, what it costs traced by `fentry`,
 //! and what the tracer spends on it; then how many faults the trace has, and how
-//! many of them were spilled or lost.
+//! many of them were spilled or lost. `targets-quiet` is what the tracer spends on
+//! a second without a fault.
 
 use std::fs;
 use std::io::{self, PipeReader, PipeWriter, Read as _, Write as _};
 use std::path::Path;
 use std::process::{Command, ExitCode};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -23,6 +24,8 @@ use crate::{sys, tool};
 const EACH: usize = 16;
 /// Turns that count.
 const TURNS: usize = 8192;
+/// Seconds in which they do nothing.
+const QUIET: usize = 4;
 /// Pages to be divided into regions.
 const DIVIDED: usize = 100_000;
 /// Rounds over them that count, after the one that meets them first.
@@ -33,14 +36,16 @@ const ROUNDS: usize = 32;
 
 /// How many of each.
 const TARGETS: [usize; 3] = [1, 100, 10_000];
-const REGIONS: [usize; 3] = [10, 1000, DIVIDED];
+const REGIONS: [usize; 4] = [10, 1000, 10_000, DIVIDED];
 const CPUS: [usize; 4] = [1, 2, 4, 8];
 
 /// `bench growth [targets|regions|cpus…]`.
 pub(super) fn run(words: &[String]) -> Result<ExitCode> {
     let wanted = |what: &str| words.is_empty() || words.iter().any(|word| word == what);
     if wanted("targets") {
-        TARGETS.iter().try_for_each(|&count| tell(&["targets"], "crowd", count))?;
+        TARGETS
+            .iter()
+            .try_for_each(|&count| tell(&["targets", "targets-quiet"], "crowd", count))?;
     }
     if wanted("regions") {
         fs::write("/proc/sys/vm/max_map_count", "1000000").context("cannot allow more regions")?;
@@ -143,8 +148,12 @@ pub(crate) fn crowd(count: usize, result: &Path) -> Result<()> {
         crowd.turns(1)?;
     }
     let cost = counted(TURNS * EACH, || (0..TURNS).try_fold(0, |sum, _| Ok(sum + crowd.turns(1)?)));
+    let quiet = counted(QUIET, || {
+        std::thread::sleep(Duration::from_secs(QUIET as u64));
+        Ok(0)
+    });
     crowd.end();
-    fs::write(result, cost?.text()).context("cannot write the result")
+    fs::write(result, cost?.text() + &quiet?.text()).context("cannot write the result")
 }
 
 /// `parts REGIONS RESULT`: as many pages, in as many regions.

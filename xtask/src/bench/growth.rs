@@ -7,9 +7,13 @@ use anyhow::{Context as _, Result};
 
 use super::figures::tenths;
 
+/// The one that has no faults.
+const QUIET: &str = "targets-quiet";
+
 /// What is grown, by the word that the guest calls it.
-const GROWN: [(&str, &str); 4] = [
+const GROWN: [(&str, &str); 5] = [
     ("targets", "target processes, faulting in turn"),
+    (QUIET, "target processes, a second without a fault"),
     ("regions-first", "regions, each met for the first time"),
     ("regions-again", "regions, each met before"),
     ("cpus", "CPUs, all faulting at once"),
@@ -32,9 +36,12 @@ pub(super) fn table(text: &str) -> Result<String> {
 
 fn row(line: &str) -> Option<String> {
     let (what, rest) = line.split_once(' ')?;
-    let (_, what) = GROWN.iter().find(|(word, _)| *word == what)?;
+    let (word, what) = GROWN.iter().find(|(word, _)| *word == what)?;
     let rest = rest.split(' ').map(|word| word.parse::<u64>().ok()).collect::<Option<Vec<_>>>()?;
     let [count, bare, kernel, user, seen, missed] = rest[..] else { return None };
+    if *word == QUIET {
+        return Some(format!("| {count} {what} | | | {} | | | |", tenths(user)));
+    }
     let added = kernel.saturating_sub(bare);
     // Where the clock is that of all CPUs, nothing can be told apart.
     let tracer = if user == 0 { "in it".to_owned() } else { tenths(user) };
@@ -52,8 +59,8 @@ mod tests {
 
     #[test]
     fn tells_what_is_added() {
-        let text =
-            "init\ngrowth targets 100 80000 87000 900 4096 0\ngrowth cpus 8 80000 89000 0 7 1\n";
+        let text = "init\ngrowth targets 100 80000 87000 900 4096 0\ngrowth cpus 8 80000 89000 0 7 1\n\
+            growth targets-quiet 1 0 0 420 7 1\n";
         let table = table(text).expect("a table");
         assert!(
             table.contains(
@@ -62,6 +69,7 @@ mod tests {
             "{table}"
         );
         assert!(table.contains("at once | 8000.0 | 900.0 | in it | 900.0 | 7 | 1 |"), "{table}");
+        assert!(table.contains("a second without a fault | | | 42.0 | | | |"), "{table}");
     }
 
     #[test]
