@@ -1,5 +1,5 @@
 //! This machine's kernel, in nanoseconds: vmtrace, perf and bpftrace take turns,
-//! so that what disturbs one disturbs the others.
+//! an untraced run before each, so that what disturbs one disturbs the others.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -32,42 +32,55 @@ struct Turn {
     cpu: i64,
 }
 
+/// A turn, and an untraced one just before.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    bare: Turn,
+    traced: Turn,
+}
+
 pub(super) fn run() -> Result<()> {
     let programs = build::guest_programs()?;
     let [vmtrace, workload] = programs.as_slice() else { anyhow::bail!("two programs, not more") };
     let scratch = place::cache("bench")?;
     let tools = tools(vmtrace, &scratch)?;
+    let bare = Tool { name: "untraced", words: Vec::new(), quoted: false };
     let mut turns = vec![Vec::new(); tools.len()];
     for turn in 0..TURNS {
         note!("turn {} of {TURNS}", turn + 1);
         for (tool, turns) in tools.iter().zip(&mut turns) {
-            turns.push(once(tool, workload, &scratch).with_context(|| tool.name.to_owned())?);
+            let once =
+                |tool: &Tool| once(tool, workload, &scratch).with_context(|| tool.name.to_owned());
+            turns.push(Pair { bare: once(&bare)?, traced: once(tool)? });
         }
     }
     std::fs::remove_dir_all(&scratch).ok();
-    let names = tools.iter().map(|tool| tool.name);
-    say!("{}", table(names.zip(&turns)));
+    let names = tools.iter().map(|tool| tool.name).collect::<Vec<_>>();
+    say!("{}", table(&names, &turns));
     Ok(())
 }
 
-/// Medians; what is added is the median of the differences to the untraced turn
+/// Medians; what is added is the median of the differences to the untraced run
 /// just before, so that what comes and goes over minutes falls out.
-fn table<'a>(tools: impl Iterator<Item = (&'static str, &'a Vec<Turn>)>) -> String {
+fn table(names: &[&str], turns: &[Vec<Pair>]) -> String {
     let mut text = format!(
-        "| a fault, in ns, median of {TURNS} | time | least | most | added | CPU time | least \
-         | most | added |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+        "| a fault, in ns, median of {TURNS} | time | added | least | most | CPU time | added \
+         | least | most |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
     );
-    let mut bare: Option<&Vec<Turn>> = None;
-    for (name, turns) in tools {
-        let bare = *bare.get_or_insert(turns);
+    let (wall, cpu) = (|turn: Turn| turn.wall, |turn: Turn| turn.cpu);
+    let bare = turns.iter().flatten().map(|pair| pair.bare).collect::<Vec<_>>();
+    let middle =
+        |take: fn(Turn) -> i64| median(&bare.iter().map(|&turn| take(turn)).collect::<Vec<_>>());
+    let _ = writeln!(text, "| untraced | {} | | | | {} | | | |", middle(wall), middle(cpu));
+    for (name, pairs) in names.iter().zip(turns) {
         let _ = write!(text, "| {name} ");
-        for take in [|turn: &Turn| turn.wall, |turn: &Turn| turn.cpu] {
-            let all = turns.iter().map(take).collect::<Vec<_>>();
-            let pairs = turns.iter().zip(bare).map(|(turn, bare)| take(turn) - take(bare));
-            let added = median(pairs.collect());
-            let (least, most) = (all.iter().min(), all.iter().max());
+        for take in [wall, cpu] {
+            let all = pairs.iter().map(|pair| take(pair.traced)).collect::<Vec<_>>();
+            let added = pairs.iter().map(|pair| take(pair.traced) - take(pair.bare));
+            let added = added.collect::<Vec<_>>();
+            let (least, most) = (added.iter().min(), added.iter().max());
             let (least, most) = (least.copied().unwrap_or(0), most.copied().unwrap_or(0));
-            let _ = write!(text, "| {} | {least} | {most} | {added} ", median(all));
+            let _ = write!(text, "| {} | {} | {least} | {most} ", median(&all), median(&added));
         }
         text.push_str("|\n");
     }
@@ -86,7 +99,6 @@ fn tools(vmtrace: &Path, scratch: &Path) -> Result<Vec<Tool>> {
         plain(name, &[&[&*vmtrace, "--backend", "tracepoint"], mode, &["--"]].concat())
     };
     let mut tools = vec![
-        plain("untraced", &[]),
         ours("vmtrace", &["--format", "json"]),
         ours("vmtrace --tally", &["--tally", "--format", "json"]),
         ours("vmtrace --events", &["--events"]),
@@ -161,7 +173,8 @@ fn turn(text: &str) -> Option<Turn> {
     Some(Turn { wall, cpu: cpu + tool })
 }
 
-fn median(mut all: Vec<i64>) -> i64 {
+fn median(all: &[i64]) -> i64 {
+    let mut all = all.to_vec();
     all.sort_unstable();
     all.get(all.len() / 2).copied().unwrap_or(0)
 }
@@ -172,18 +185,14 @@ mod tests {
 
     #[test]
     fn adds_turn_by_turn() {
-        let turns = |all: &[(i64, i64)]| {
-            all.iter().map(|&(wall, cpu)| Turn { wall, cpu }).collect::<Vec<_>>()
-        };
         // The machine grows slower, and what is added stays.
-        let bare = turns(&[(100, 90), (200, 190), (900, 890)]);
-        let traced = turns(&[(130, 100), (230, 200), (930, 900)]);
-        let table = table([("untraced", &bare), ("traced", &traced)].into_iter());
-        assert!(
-            table.contains("| untraced | 200 | 100 | 900 | 0 | 190 | 90 | 890 | 0 |"),
-            "{table}"
-        );
-        assert!(table.contains("| traced | 230 | 130 | 930 | 30 | 200 | 100 | 900 | 10 |"));
+        let pair = |slow: i64| Pair {
+            bare: Turn { wall: 100 + slow, cpu: 90 + slow },
+            traced: Turn { wall: 130 + slow, cpu: 100 + slow },
+        };
+        let table = table(&["traced"], &[vec![pair(0), pair(100), pair(800)]]);
+        assert!(table.contains("| untraced | 200 | | | | 190 | | | |"), "{table}");
+        assert!(table.contains("| traced | 230 | 30 | 30 | 30 | 200 | 10 | 10 | 10 |"), "{table}");
     }
 
     #[test]
