@@ -95,6 +95,9 @@ pub(super) fn table(figures: &Figures, text: &str) -> Result<String> {
             let _ = writeln!(table, "{head} {rival} | {} | {times} |", tenths(ours));
         }
     }
+    for line in text.lines().filter_map(|line| line.strip_prefix("refused ")) {
+        let _ = writeln!(table, "\nnot measured: {line}");
+    }
     Ok(table)
 }
 
@@ -114,7 +117,7 @@ mod tests {
     fn holds_each_peer_against_its_rivals() {
         let text = "bench untraced 70000 0\nbench fentry-tally 76000 100\n\
             peer bpftrace-fentry 85000 500 1000 1000\npeer perf-stat 74000 0 900 1000\n\
-            peer perf-trace 80000 900 1000 1000\n";
+            peer perf-trace 80000 900 1000 1000\nrefused perf-record: it ended\n";
         let figures = Figures::read("6.12", text).expect("figures");
         let table = table(&figures, text).expect("a table");
         assert!(
@@ -123,6 +126,7 @@ mod tests {
         );
         assert!(table.contains("| 400.0 | 0.0 | 400.0 | 100 of 1000 | fentry tally |"), "{table}");
         assert!(!table.contains("streamed"), "{table}");
+        assert!(table.ends_with("\nnot measured: perf-record: it ended\n"), "{table}");
         assert!(table.contains("| none | not measured | | |"), "{table}");
     }
 
