@@ -140,16 +140,14 @@ pub(super) fn run(words: &[String]) -> Result<ExitCode> {
     for peer in PEERS.iter().filter(|peer| wanted.has(peer.name)) {
         let name = peer.name;
         let faults = (WARM + rounds) * PAGES;
-        match one(peer, rounds) {
+        let line = match one(peer, rounds) {
             Ok((Cost { kernel, user }, seen)) => {
-                crate::harness::print(format_args!("peer {name} {kernel} {user} {seen} {faults}"))
+                format!("peer {name} {kernel} {user} {seen} {faults}")
             }
             // Old kernels are not for every tool.
-            Err(error) => {
-                let why = format!("{error:#}").replace('\n', " ");
-                crate::harness::print(format_args!("refused {name}: {why}"));
-            }
-        }
+            Err(error) => format!("refused {name}: {error:#}").replace('\n', " "),
+        };
+        crate::harness::print(format_args!("{line}"));
     }
     tell("untraced-again", measure(rounds, None)?);
     Ok(ExitCode::SUCCESS)
@@ -165,7 +163,8 @@ fn one(peer: &Peer, rounds: usize) -> Result<(Cost, u64)> {
         rounds_of(WARM)?;
         measure(rounds, Some(tool.id()))
     });
-    sys::signal(tool.id(), libc::SIGINT)?;
+    // One that has ended already is asked for its reasons all the same.
+    let _ = sys::signal(tool.id(), libc::SIGINT);
     tool.wait().context("cannot wait for it")?;
     let read = |file: &Path| fs::read(file).map(|text| String::from_utf8_lossy(&text).into_owned());
     let (out, error) = (read(&shown)?, read(&said)?);
