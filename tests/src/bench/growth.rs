@@ -32,7 +32,7 @@ const DIVIDED: usize = 100_000;
 const AGAIN: u32 = 2;
 /// Pages of each process where several fault at once, and rounds of all together.
 const PAGES: usize = 4096;
-const ROUNDS: usize = 32;
+const ROUNDS: usize = 16;
 
 /// How many of each.
 const TARGETS: [usize; 3] = [1, 100, 10_000];
@@ -178,7 +178,8 @@ pub(crate) fn parts(count: usize, result: &Path) -> Result<()> {
 }
 
 /// `spread CPUS RESULT`: a process on each of so many CPUs, all at once. What
-/// counts is the time of day, in which all CPUs' instructions are.
+/// counts is the time on the clock, in which all CPUs' instructions are: the
+/// middle of three.
 pub(crate) fn spread(count: usize, result: &Path) -> Result<()> {
     let memory = Mapping::new(What::Anonymous, PAGES)?;
     let rounds = ROUNDS / count;
@@ -191,11 +192,17 @@ pub(crate) fn spread(count: usize, result: &Path) -> Result<()> {
     })?;
     crowd.turns(count)?;
     std::thread::sleep(DRAINED);
-    let began = Instant::now();
-    crowd.turns(count)?;
-    let took = began.elapsed().as_nanos();
+    // What else the kernel has to do, such as freeing a map that is gone, falls
+    // into one of them.
+    let mut all = [0; 3];
+    for took in &mut all {
+        let began = Instant::now();
+        crowd.turns(count)?;
+        *took = began.elapsed().as_nanos();
+    }
     crowd.end();
-    let cost = Cost { kernel: took * 10 / (rounds * count * PAGES) as u128, user: 0 };
+    all.sort_unstable();
+    let cost = Cost { kernel: all[1] * 10 / (rounds * count * PAGES) as u128, user: 0 };
     fs::write(result, cost.text()).context("cannot write the result")
 }
 
