@@ -45,8 +45,9 @@ pub mod lane {
 /// that one: a ring of `n` slots comes with eight of `n / 16`.
 pub const SIDE_SHIFT: u32 = 4;
 
-/// Slots in the table of regions that were described already.
-pub const KNOWN_REGIONS: u32 = 1 << 14;
+/// Slots in the table of regions that were described already, of two regions each:
+/// 4 MiB, so that a hundred thousand are not described again and again.
+pub const KNOWN_REGIONS: u32 = 1 << 18;
 
 /// How many slots are tried for a thread whose own is another's.
 pub const CROWD_PROBES: u32 = 8;

@@ -135,9 +135,10 @@ fn look_at<R: Read>(thread: &Thread, vma: u64) -> Seen {
     if let Some(known) = KNOWN.get_ptr_mut((signature >> 40) as u32 & (KNOWN_REGIONS - 1)) {
         // SAFETY: whole-word accesses; a race costs a second description.
         unsafe {
-            told = *known == signature;
+            let [first, second] = *known;
+            told = first == signature || second == signature;
             if !told && describe(Ids::of(thread), vma, nature) {
-                *known = signature;
+                *known = [signature, first];
             }
         }
     }
