@@ -1,9 +1,10 @@
 //! Rows and places, on hand-made streams.
 
-use vmtrace_common::evidence::origin;
-use vmtrace_common::record::name;
+use vmtrace_common::evidence::{end, origin};
+use vmtrace_common::record::{Fault, name};
 
 use super::*;
+use crate::region::Place;
 use crate::synthetic::{ANON, TEXT, comm, header, region, task};
 
 const DATA: u16 = nature::KNOWN | nature::FILE | nature::READ | nature::WRITE;
