@@ -50,6 +50,10 @@ pub struct World {
     threads: HashMap<u32, Thread, Spread>,
     rows: Vec<Row>,
     dead: VecDeque<u32>,
+    /// Threads that ended and whose account is still to come, by their ids: their
+    /// process's id, and in whose name it counts. The kernel may let go of a thread
+    /// long after its process was buried, and its id may be another's then.
+    leaving: HashMap<u32, (u32, u32), Spread>,
     /// Places of dead processes that own nothing.
     free: Vec<u32>,
     /// Mappings of all processes.
@@ -168,6 +172,7 @@ impl World {
         let process = self.process(header.pid);
         let counted = self.threads.remove(&header.tid).is_some();
         let state = &mut self.processes[process as usize];
+        self.leaving.insert(header.tid, (header.pid, state.owner));
         state.threads = state.threads.saturating_sub(u32::from(counted));
         if state.threads > 0 || state.dead {
             return;
@@ -178,6 +183,15 @@ impl World {
             && let Some(oldest) = self.dead.pop_front()
         {
             self.bury(oldest);
+        }
+    }
+
+    /// The process in whose name a thread's account counts, which is told once.
+    pub fn close(&mut self, header: &Header) -> u32 {
+        let left = self.leaving.remove(&header.tid);
+        match left.filter(|&(pid, _)| pid == header.pid) {
+            Some((_, owner)) => owner,
+            None => self.owner(header.pid),
         }
     }
 
@@ -203,7 +217,11 @@ impl World {
         self.change(process, Space::clear);
         let state = &mut self.processes[process as usize];
         state.comm = comm;
-        if exec.old_tid != tid && self.threads.remove(&exec.old_tid).is_some() {
+        // The thread that began it has the first one's id from now on.
+        if exec.old_tid != tid
+            && let Some(thread) = self.threads.remove(&exec.old_tid)
+            && self.threads.insert(tid, thread).is_some()
+        {
             state.threads = state.threads.saturating_sub(1);
         }
         if let Some(thread) = self.threads.get_mut(&tid) {
