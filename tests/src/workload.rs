@@ -1,10 +1,12 @@
 //! What the tests trace: programs with a known number of faults.
 
 use std::fs::File;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, ExitCode};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::bench;
 use crate::child;
@@ -55,6 +57,8 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
         ["until", ready, done] => bench::until(ready.as_ref(), done.as_ref())?,
         ["hold", mib] => child::hold(mib.parse().context("hold takes a number of MiB")?)?,
         ["divide", count] => child::divide(count.parse().context("divide takes a number")?)?,
+        ["relay", count] => relay(pages(count)?)?,
+        ["stuck", millis] => stuck(millis.parse().context("stuck takes milliseconds")?)?,
         ["mortals", count] => mortals(count.parse().context("mortals takes a number")?)?,
         _ => bail!("no such workload: {}", words.join(" ")),
     }
@@ -141,6 +145,34 @@ fn mortals(count: usize) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Its first thread writes so many pages, another one so many, and the program that
+/// this one begins in place of both as many again.
+fn relay(count: usize) -> Result<()> {
+    let words = ["workload", "touch", &count.to_string()].map(str::to_owned);
+    touch(What::Anonymous, count)?;
+    let other = std::thread::spawn(move || -> Result<()> {
+        touch(What::Anonymous, count)?;
+        Err(Command::new(std::env::current_exe()?).args(words).exec().into())
+    });
+    other.join().unwrap_or_else(|_| bail!("a thread died"))
+}
+
+/// A thread waits so long in a fault, for a page that nobody serves.
+fn stuck(millis: u64) -> Result<()> {
+    let (give, take) = mpsc::channel();
+    let waiting = std::thread::spawn(move || -> Result<()> {
+        let mapping = Mapping::new(What::Anonymous, 1)?;
+        give.send(mapping.withhold().context("cannot use userfaultfd")?)?;
+        mapping.write();
+        Ok(())
+    });
+    let held = take.recv();
+    std::thread::sleep(Duration::from_millis(millis));
+    ensure!(held.is_err() || !waiting.is_finished(), "somebody served the page");
+    drop(held);
+    waiting.join().unwrap_or_else(|_| bail!("a thread died"))
 }
 
 /// Prints what a first write to a page costs, in nanoseconds: with the guest's

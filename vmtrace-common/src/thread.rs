@@ -153,6 +153,24 @@ impl Thread {
             full_flushes: self.full_flushes,
         }
     }
+
+    /// Begins a new account: the last one was told. The kernel's counters are read
+    /// again before the next fault, which may be another thread's: one that begins a
+    /// program for its whole process goes on under the first one's id.
+    #[inline(always)]
+    pub fn settle(&mut self) {
+        self.state = state::NEW;
+        (self.min_last, self.min_base) = (0, 0);
+        (self.maj_last, self.maj_base) = (0, 0);
+        self.seen = 0;
+        self.spilled = 0;
+        self.lost = 0;
+        self.filtered = 0;
+        self.stale = 0;
+        self.flushes = [0; TLB_REASONS];
+        self.pages = 0;
+        self.full_flushes = 0;
+    }
 }
 
 const _: () = assert!(size_of::<Thread>() == 256);

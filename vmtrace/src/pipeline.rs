@@ -21,6 +21,7 @@ use vmtrace_common::record::{Fault, Header, Spill, Tlb, Totals};
 use crate::classify::{self, Classifier, Surroundings};
 use crate::decode::{self, Malformed, Rare};
 use crate::fault::{Kind, Kinds};
+use crate::recording;
 use crate::region::{Place, World};
 use crate::stream::{Lacks, Sink};
 use crate::tally::account::Accounts;
@@ -184,10 +185,7 @@ impl<O: Observer> Pipeline<O> {
             Rare::Task(task) => self.world.task(task),
             Rare::Exec(exec) => self.world.exec(exec),
             Rare::Exit(totals) => self.exit(totals),
-            Rare::Totals(totals) => {
-                let process = self.world.owner(totals.header.pid);
-                self.accounts.alive(totals.header.tid, process, totals);
-            }
+            Rare::Totals(totals) => self.close(totals),
             Rare::Rename(rename) => self.rename(rename),
             Rare::Cgroup(cgroup) => {
                 self.world.move_to_cgroup(cgroup.header.tid, cgroup.cgroup);
@@ -206,10 +204,20 @@ impl<O: Observer> Pipeline<O> {
     }
 
     fn exit(&mut self, totals: &Totals) {
-        let Header { pid, tid, .. } = totals.header;
-        let process = self.world.owner(pid);
-        self.accounts.ended(tid, process, totals);
+        let process = self.world.owner(totals.header.pid);
+        self.accounts.add(process, totals);
         self.world.exit(&totals.header);
+    }
+
+    /// A thread's account: the kernel let go of it, or the session ended.
+    fn close(&mut self, totals: &Totals) {
+        let process = self.world.close(&totals.header);
+        let id = totals.header.tid;
+        if recording::pid_of(id) == 0 {
+            self.accounts.so_far(id, process, totals);
+        } else {
+            self.accounts.add(process, totals);
+        }
     }
 
     fn rename(&mut self, rename: &vmtrace_common::record::Rename) {

@@ -59,18 +59,15 @@ pub fn task(pid: u32, tid: u32, parent: u32, name: &str) -> Task {
     Task { header, parent, creator: parent, cgroup: 1, comm: comm(name) }
 }
 
+/// The thread that had the id `old_tid` began another program.
+pub fn exec(header: Header, old_tid: u32) -> Exec {
+    let (comm, path) = (comm("new"), fixed(b"/new"));
+    Exec { header, old_tid, path_len: 4, stack: 0, stack_end: 0, comm, path }
+}
+
 /// One of each rare record, in the order of [`Rare`].
 pub fn one_of_each() -> Vec<Rare> {
     let header = header(1, 5);
-    let exec = Exec {
-        header,
-        old_tid: 1,
-        path_len: 4,
-        stack: 0,
-        stack_end: 0,
-        comm: comm("new"),
-        path: fixed(b"/new"),
-    };
     let victim = Victim {
         header,
         total_vm: 1,
@@ -86,7 +83,7 @@ pub fn one_of_each() -> Vec<Rare> {
     vec![
         Rare::Region(Box::new(region(1, 0x1000, 0x2000, ANON, "[heap]"))),
         Rare::Task(task(1, 1, 1, "one")),
-        Rare::Exec(Box::new(exec)),
+        Rare::Exec(Box::new(exec(header, 1))),
         Rare::Exit(totals),
         Rare::Totals(totals),
         Rare::Rename(Rename { header, comm: comm("renamed") }),

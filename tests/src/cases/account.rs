@@ -18,6 +18,8 @@ pub(super) const TESTS: &[Test] = &[
     Test { name: "account::tallied", run: tallied },
     Test { name: "account::mortals", run: mortals },
     Test { name: "account::storm", run: storm },
+    Test { name: "account::relay", run: relay },
+    Test { name: "account::open-at-the-end", run: open_at_the_end },
 ];
 
 /// Eight threads on two CPUs, more than three hundred faults a cycle: a million,
@@ -194,6 +196,30 @@ fn mortals() -> Result<Verdict> {
         }
         fact(&format!("faults of mortals in no known region, {backend}"), &unnamed.to_string());
         ensure!(unnamed * 100 <= report.faults(), "{unnamed} of {} faults", report.faults());
+        adds_up(backend, &report)
+    })
+}
+
+/// Where a thread begins a program for its whole process, the first thread's account
+/// is not lost with its id.
+fn relay() -> Result<Verdict> {
+    backends::each_in_time("account::relay", |backend| {
+        let report = tool::trace(&["--backend", backend], &["relay", "500"])?;
+        fact(&format!("relay with {backend}"), &report.accounting());
+        let writes = report.kind("anon-zero");
+        ensure!(writes >= 1500, "{writes} first writes of 3 times 500");
+        adds_up(backend, &report)
+    })
+}
+
+/// A fault that is open when the session ends is told of, and nothing is missing
+/// for it: neither did the kernel count it.
+fn open_at_the_end() -> Result<Verdict> {
+    backends::each_in_time("account::open-at-the-end", |backend| {
+        let options = ["--backend", backend, "--duration", "2s"];
+        let report = tool::trace(&options, &["stuck", "6000"])?;
+        fact(&format!("open at the end with {backend}"), &report.accounting());
+        ensure!(report.account("stale") == 1, "{} are open", report.account("stale"));
         adds_up(backend, &report)
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Error, Result};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 const PAGE: usize = 4096;
 
@@ -106,6 +106,31 @@ impl Mapping {
             libc::mprotect(start, pages.len() * PAGE, all)
         };
         if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+    }
+
+    /// Whoever touches a page that is missing waits for it as long as what is
+    /// answered is open: nobody serves it.
+    pub(crate) fn withhold(&self) -> Result<OwnedFd> {
+        const API: libc::c_ulong = 0xc018_aa3f;
+        const REGISTER: libc::c_ulong = 0xc020_aa00;
+        const MISSING: u64 = 1;
+        // SAFETY: integers only.
+        let fd = unsafe { libc::syscall(libc::SYS_userfaultfd, libc::O_CLOEXEC) };
+        let fd = i32::try_from(fd).map_err(Error::other)?;
+        if fd < 0 {
+            return Err(Error::last_os_error());
+        }
+        // SAFETY: the descriptor was just made and has no other owner.
+        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // The version, and room for answers; a range, the mode, and room for one.
+        let mut api = [0xaa_u64, 0, 0];
+        let mut range = [self.at(0), self.len as u64, MISSING, 0];
+        // SAFETY: each reads and writes one structure of so many words.
+        let done = unsafe {
+            libc::ioctl(fd.as_raw_fd(), API, &raw mut api) == 0
+                && libc::ioctl(fd.as_raw_fd(), REGISTER, &raw mut range) == 0
+        };
+        if done { Ok(fd) } else { Err(Error::last_os_error()) }
     }
 
     /// Advises the kernel of all of it; false where it does not take the advice.

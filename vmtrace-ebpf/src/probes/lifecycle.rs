@@ -1,8 +1,6 @@
 //! Births, deaths and changes of traced threads: what keeps the thread table
 //! true and every process named, however short its life.
 
-use core::ptr::null_mut;
-
 use aya_ebpf::{
     helpers::{bpf_get_current_comm, bpf_ktime_get_ns},
     macros::raw_tracepoint,
@@ -52,6 +50,12 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
     let shares = !parent.is_null() && flags & CLONE_VM != 0;
     // SAFETY: a plain load of a whole word.
     let space = if shares { unsafe { (*parent).space } } else { now as u32 };
+    let before = target::find(new.tid);
+    if !before.is_null() {
+        // That the kernel let go of who had this id was not seen.
+        // SAFETY: a map value whose thread is gone.
+        tell(tag::TOTALS, new.tid, unsafe { &*before }, now);
+    }
     // The kernel's counters begin at zero with the thread.
     let thread = Thread { pid: new.pid, space, state: state::IDLE, ..Thread::default() };
     if !target::adopt(new.tid, &thread) {
@@ -96,32 +100,30 @@ fn cgroup_of(task: u64) -> u64 {
 
 /// `sched:sched_process_exec(task, old_pid, bprm)`, in the new program.
 ///
-/// A thread that is not its process's first takes that one's id, and brings its
-/// counters along: its entry moves.
+/// A thread that is not its process's first has that one's id by now, and since
+/// before this: its faults meanwhile are in the account of that id, which goes on.
+/// The account of its own id is over.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
     let ids = target::ids();
     let old = ctx.arg::<u64>(1) as u32;
-    let moving = if old == ids.tid { null_mut() } else { target::find(old) };
-    if !moving.is_null()
-        && let Some(to) = target::room(ids.tid)
-    {
-        // SAFETY: the thread's own entry, and one that is nobody else's; its
-        // place in the table stays as it is.
-        unsafe {
-            let crowded = (*to).crowded;
-            core::ptr::copy_nonoverlapping(moving, to, 1);
-            (*to).crowded = crowded;
-            (*to).tid = ids.tid;
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    if old != ids.tid {
+        let own = target::find(old);
+        if !own.is_null() && target::find(ids.tid).is_null() {
+            // The first thread was none of ours.
+            target::adopt(ids.tid, &Thread { pid: ids.pid, ..Thread::default() });
         }
-        target::forget(old);
+        // SAFETY: a map value; the thread that wrote it has another now.
+        if !own.is_null() && tell(tag::TOTALS, old, unsafe { &*own }, now) {
+            target::forget(old);
+        }
     }
     let thread = target::find(ids.tid);
     if thread.is_null() {
         return 0;
     }
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: a map value of our own thread's, which nobody else writes.
     unsafe {
         (*thread).space = now as u32;
@@ -147,25 +149,22 @@ pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
     0
 }
 
-/// `sched:sched_process_exit(task, …)`: the thread is going. On kernels where
-/// this comes before its memory is given back it may still fault, so its account
-/// stays open until [`task_free`].
+/// `sched:sched_process_exit(task, …)`: the thread is going, and tells its account.
+/// On kernels where this comes before its memory is given back it may still fault;
+/// that is left for [`task_free`] to tell.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
     let Some((task, thread)) = target::current() else { return 0 };
     if thread.is_open() {
         inflight::close_unseen(lane::EXIT, task, thread);
+    } else if thread.state != state::NEW {
+        // Its last faults may have been skipped, beginning and end.
+        inflight::account(task, thread);
     }
-    let Some(mut entry) = emit::reserve::<Totals>() else {
-        return 0;
-    };
     // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    entry.write(Totals {
-        header: emit::header::<Totals>(tag::EXIT, Ids::of(thread), now),
-        ..Totals::default()
-    });
-    emit::submit_now(entry);
+    if tell(tag::EXIT, thread.tid, thread, unsafe { bpf_ktime_get_ns() }) {
+        thread.settle();
+    }
     0
 }
 
@@ -180,17 +179,26 @@ pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
     }
     // SAFETY: the thread is gone: nobody writes its entry.
     let thread = unsafe { &*thread };
-    let ids = Ids { pid: thread.pid, tid };
-    let Some(mut entry) = emit::reserve::<Totals>() else {
-        // Its account is not lost: user space finds it in the table.
-        return 0;
-    };
     // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    entry.write(thread.totals(emit::header::<Totals>(tag::TOTALS, ids, now)));
-    emit::submit(entry);
-    target::forget(tid);
+    if tell(tag::TOTALS, tid, thread, unsafe { bpf_ktime_get_ns() }) {
+        target::forget(tid);
+    }
     0
+}
+
+/// Sends a thread's account, and that it ended where `tag` says so. False where there
+/// is no room: it is not lost while its entry stays, where user space finds it.
+#[inline(always)]
+fn tell(tag: u16, tid: u32, thread: &Thread, now: u64) -> bool {
+    let Some(mut entry) = emit::reserve::<Totals>() else { return false };
+    let ids = Ids { pid: thread.pid, tid };
+    entry.write(thread.totals(emit::header::<Totals>(tag, ids, now)));
+    if tag == tag::EXIT {
+        emit::submit_now(entry);
+    } else {
+        emit::submit(entry);
+    }
+    true
 }
 
 /// `task:task_rename(task, comm)`

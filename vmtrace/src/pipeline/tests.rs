@@ -179,6 +179,35 @@ fn what_only_the_kernel_counted_is_counted_if_it_skipped_programs() {
 }
 
 #[test]
+fn an_account_that_comes_late_is_its_own_threads() {
+    let mut pipeline = begun();
+    let account = |pid, seen| {
+        let seen = Totals { min_flt: seen, seen, emitted: seen, ..Totals::default() };
+        Rare::Totals(Totals { header: header(pid, 9), ..seen })
+    };
+    let ended = |pid| Rare::Exit(Totals { header: header(pid, 9), ..Totals::default() });
+    pipeline.faults(&[write_at(0x10_0000), write_at(0x10_1000)]);
+    // Nobody has waited for it yet: many come and go, its own id comes again.
+    send(&mut pipeline, &ended(7));
+    for pid in (1000..2000).chain([7]) {
+        send(&mut pipeline, &Rare::Task(task(pid, pid, 1, "short")));
+        pipeline.faults(&[Fault { pid, tid: pid, ..write_at(0x10_0000) }]);
+        if pid == 7 {
+            send(&mut pipeline, &account(7, 2));
+        }
+        send(&mut pipeline, &ended(pid));
+        send(&mut pipeline, &account(pid, 1));
+    }
+    let accounts = pipeline.accounts().by_process(pipeline.world().processes().len());
+    let seen: Vec<_> = accounts.iter().map(|account| account.seen).collect();
+    assert_eq!((seen[0], seen.len()), (2, 1002));
+    assert!(seen[1..].iter().all(|&seen| seen == 1));
+    let counters = Counters { header: header(0, 0), missed: 9, ..Counters::default() };
+    send(&mut pipeline, &Rare::Counters(counters));
+    assert_eq!(pipeline.stream().unseen, 0);
+}
+
+#[test]
 fn a_stack_overflow_is_told_by_the_stack_above() {
     let mut pipeline = begun();
     let stack = ANON | vmtrace_common::evidence::nature::GROWS_DOWN;

@@ -11,7 +11,7 @@ use aya::Ebpf;
 use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
 use vmtrace_common::counters::Counters;
 use vmtrace_common::record::{Header, Totals, tag};
-use vmtrace_common::thread::Thread;
+use vmtrace_common::thread::{Thread, state};
 
 use super::backend::{Attacher, Attempt, Backend, Link};
 use super::cgroups::Cgroups;
@@ -27,11 +27,14 @@ use crate::decode::{self, Rare, encode, header};
 use crate::preface::Preface;
 use crate::stream::Sink;
 use crate::sys::pod::Wire;
-use crate::sys::{clock, missed};
+use crate::sys::{clock, grace, missed};
 
 /// What a reader of a report has to know who is in a container.
 const NESTED: &str =
     "in a PID namespace: what is asked for goes by the ids seen here, a report by the kernel's own";
+
+/// How often a session that ends looks whether a fault ended meanwhile.
+const LAST_LOOKS: usize = 8;
 
 /// What a session is asked for.
 #[derive(Clone, Debug)]
@@ -219,10 +222,10 @@ impl Session {
     /// Hands on everything that has come since the last call, in the order the
     /// sink is promised.
     pub fn drain(&mut self, sink: &mut dyn Sink) {
-        self.rings.look();
-        // Every fault just seen ended before now; a rare record from later on
-        // waits, or it would overtake a fault that is being written.
+        // What is from before now is there to be seen. What comes meanwhile, of
+        // either kind, waits: it would overtake what was not looked at.
         let now = clock::monotonic_ns();
+        self.rings.look();
         self.read_rare();
         // A storm of mappings would fill their rings in a longer while.
         self.quiet = self.mappings.is_none() && self.waiting.is_empty() && !self.rings.have_more();
@@ -242,7 +245,7 @@ impl Session {
                 (Change::NewImage(_), None) => {}
             }
         }
-        self.faults_until(u64::MAX, sink);
+        self.faults_until(now + 1, sink);
         self.rings.release();
         self.cgroups.tell(false, |record| sink.rare(record));
         let full = self.rings.full();
@@ -301,13 +304,23 @@ impl Session {
     pub fn stop(&mut self, sink: &mut dyn Sink) {
         self.starts.clear();
         self.others.clear();
+        grace::period();
         self.drain(sink);
-        // Once more: what the programs sent while the first was at it.
-        self.drain(sink);
+        let mut threads = self.table.threads();
+        // Who sleeps in the handler meanwhile comes back by the way it went, past
+        // our programs. Its fault is in both, its ring and its account, or in neither.
+        for _ in 0..LAST_LOOKS {
+            self.rings.look();
+            if !self.rings.have_more() {
+                break;
+            }
+            self.drain(sink);
+            threads = self.table.threads();
+        }
         self.collect_spills(sink);
         self.cgroups.tell(true, |record| sink.rare(record));
         let now = clock::monotonic_ns();
-        for (tid, thread) in self.table.threads() {
+        for (tid, thread) in threads {
             sink.rare(&encode(&Rare::Totals(totals(tid, &thread, now))));
         }
         sink.rare(&encode(&Rare::Counters(self.counters(now))));
@@ -370,9 +383,13 @@ fn choose(
     bail!("no way to watch page faults works here; tried {}", reasons.join("; "))
 }
 
+/// A thread's account at the session's end. A fault that is open then has an end
+/// that nobody will see; the kernel has not counted it either.
 fn totals(tid: u32, thread: &Thread, time: u64) -> Totals {
     let (tag, len) = (tag::TOTALS, len_of::<Totals>());
-    thread.totals(Header { tag, cpu: 0, len, time, pid: thread.pid, tid })
+    let totals = thread.totals(Header { tag, cpu: 0, len, time, pid: thread.pid, tid });
+    let open = matches!(thread.state, state::OPEN | state::FAILED);
+    Totals { stale: totals.stale + u64::from(open), ..totals }
 }
 
 fn len_of<T>() -> u32 {

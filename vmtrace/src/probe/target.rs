@@ -285,9 +285,9 @@ impl Table {
     }
 
     /// Every entry, after the programs are gone.
-    pub fn threads(&self) -> impl Iterator<Item = (u32, Thread)> + '_ {
+    pub fn threads(&self) -> Vec<(u32, Thread)> {
         let slots = self.claims.iter().flatten();
-        slots.map(|(slot, tid)| (tid, self.threads.copy(slot as usize)))
+        slots.map(|(slot, tid)| (tid, self.threads.copy(slot as usize))).collect()
     }
 }
 

@@ -6,14 +6,16 @@
 //! process; address spaces do not, but the last few dead are kept for faults
 //! that arrive late.
 
+mod find;
+
 use std::collections::{HashMap, VecDeque};
 
 use vmtrace_common::config::SPILL_ANYBODY;
-use vmtrace_common::evidence::{end, nature};
-use vmtrace_common::record::{Exec, Fault, Header, Region, Rename, Task};
+use vmtrace_common::evidence::nature;
+use vmtrace_common::record::{Exec, Header, Region, Rename, Task};
 
 use super::Spread;
-use super::kept::{Place, Process, Row, Thread};
+use super::kept::{Process, Row, Thread};
 use super::names::{self, NameId, Names, Part};
 use super::space::{Mapping, Space};
 use crate::term::escape;
@@ -35,10 +37,6 @@ const MOST_INHERITED: usize = 6 << 20;
 /// them is not known.
 const MOST_MAPPINGS: usize = 3 << 20;
 
-/// How far up a process's ancestors are asked for a region of its own that
-/// nobody described.
-const GENERATIONS: usize = 4;
-
 /// Gaps in the address space of malloc's arenas: one starts here, a thread's
 /// stack does not.
 const ARENA: u64 = 64 << 20;
@@ -52,6 +50,10 @@ pub struct World {
     threads: HashMap<u32, Thread, Spread>,
     rows: Vec<Row>,
     dead: VecDeque<u32>,
+    /// Threads that ended and whose account is still to come, by their ids: their
+    /// process's id, and in whose name it counts. The kernel may let go of a thread
+    /// long after its process was buried, and its id may be another's then.
+    leaving: HashMap<u32, (u32, u32), Spread>,
     /// Places of dead processes that own nothing.
     free: Vec<u32>,
     /// Mappings of all processes.
@@ -170,6 +172,7 @@ impl World {
         let process = self.process(header.pid);
         let counted = self.threads.remove(&header.tid).is_some();
         let state = &mut self.processes[process as usize];
+        self.leaving.insert(header.tid, (header.pid, state.owner));
         state.threads = state.threads.saturating_sub(u32::from(counted));
         if state.threads > 0 || state.dead {
             return;
@@ -180,6 +183,15 @@ impl World {
             && let Some(oldest) = self.dead.pop_front()
         {
             self.bury(oldest);
+        }
+    }
+
+    /// The process in whose name a thread's account counts, which is told once.
+    pub fn close(&mut self, header: &Header) -> u32 {
+        let left = self.leaving.remove(&header.tid);
+        match left.filter(|&(pid, _)| pid == header.pid) {
+            Some((_, owner)) => owner,
+            None => self.owner(header.pid),
         }
     }
 
@@ -205,7 +217,11 @@ impl World {
         self.change(process, Space::clear);
         let state = &mut self.processes[process as usize];
         state.comm = comm;
-        if exec.old_tid != tid && self.threads.remove(&exec.old_tid).is_some() {
+        // The thread that began it has the first one's id from now on.
+        if exec.old_tid != tid
+            && let Some(thread) = self.threads.remove(&exec.old_tid)
+            && self.threads.insert(tid, thread).is_some()
+        {
             state.threads = state.threads.saturating_sub(1);
         }
         if let Some(thread) = self.threads.get_mut(&tid) {
@@ -320,103 +336,6 @@ impl World {
         index
     }
 
-    /// Where a fault happened.
-    pub fn find(&mut self, fault: &Fault) -> Place {
-        let process = self.process(fault.pid);
-        let space = &mut self.processes[process as usize].space;
-        let address = fault.address;
-        let found = if fault.region == 0 {
-            space.at(address)
-        } else {
-            // The kernel side's word goes before what was described: a
-            // description may have been lost.
-            let mapping = space.starting(fault.region).filter(|mapping| address < mapping.end);
-            mapping.map(|mapping| (fault.region, mapping))
-        };
-        if let Some((start, mapping)) = found {
-            return place(start, mapping);
-        }
-        if fault.region != 0 {
-            return self.seen_but_not_described(process, fault);
-        }
-        let served = fault.signal == 0;
-        if served && let Some((start, mapping)) = space.grow_stack(address) {
-            let place = place(start, mapping);
-            let row = &mut self.rows[place.row as usize];
-            row.start = row.start.min(start);
-            return place;
-        }
-        let unseen = fault.end() == end::RECONSTRUCTED;
-        let inherited = if unseen { self.inherited(process, address) } else { None };
-        inherited.unwrap_or_else(|| self.unplaced(fault))
-    }
-
-    /// Where in an ancestor's address space, and so in its own as it was made, a
-    /// process's address lies.
-    fn inherited(&mut self, process: u32, address: u64) -> Option<Place> {
-        let mut ancestor = process;
-        for _ in 0..GENERATIONS {
-            let parent = self.processes[ancestor as usize].parent;
-            ancestor = *self.pids.get(&parent)?;
-            if let Some((start, &Mapping { end, row, nature, .. })) =
-                self.processes[ancestor as usize].space.at(address)
-            {
-                let Row { name, part, .. } = self.rows[row as usize];
-                let row = self.row(process, name, nature, part, start, end);
-                return Some(Place { start: address, len: 0, row, nature });
-            }
-        }
-        None
-    }
-
-    /// The place of a fault whose region is not known.
-    pub fn unplaced(&mut self, fault: &Fault) -> Place {
-        let process = self.process(fault.pid);
-        let name = if fault.signal == 0 { names::UNKNOWN } else { names::UNMAPPED };
-        let name = self.names.intern(name);
-        let row = self.row(process, name, fault.nature, Part::None, 0, 0);
-        Place { start: fault.address, len: 0, row, nature: fault.nature }
-    }
-
-    /// The row of a process's faults of which nobody knows where they were.
-    pub fn nowhere(&mut self, process: u32) -> u32 {
-        let name = self.names.intern(names::UNKNOWN);
-        self.row(process, name, 0, Part::None, 0, 0)
-    }
-
-    /// The kernel side saw a region that the descriptions do not have like that.
-    fn seen_but_not_described(&mut self, process: u32, fault: &Fault) -> Place {
-        let space = &mut self.processes[process as usize].space;
-        if let Some(mapping) = space.starting_mut(fault.region) {
-            // It grew since it was described.
-            mapping.end = mapping.end.max(fault.address.saturating_add(1));
-            let Mapping { row, nature, .. } = *mapping;
-            return Place { start: fault.address, len: 0, row, nature };
-        }
-        let name = self.names.intern(names::UNKNOWN);
-        let nature = fault.nature;
-        let row = self.row(process, name, nature, Part::None, fault.region, fault.address);
-        Place { start: fault.address, len: 0, row, nature }
-    }
-
-    /// An address of a process as a name and an offset in its file or mapping.
-    pub fn locate<'a>(&'a self, process: &Process, address: u64) -> Option<(&'a str, u64)> {
-        let (start, mapping) = process.space.at(address)?;
-        let name = self.text(self.rows[mapping.row as usize].name);
-        Some((name, (address - start).wrapping_add(mapping.offset)))
-    }
-
-    /// The process that has this id now, if it was met.
-    pub fn known(&self, pid: u32) -> Option<&Process> {
-        self.processes.get(*self.pids.get(&pid)? as usize)
-    }
-
-    /// Whether a process's address lies in the guard gap of a stack.
-    pub fn is_below_stack(&self, pid: u32, address: u64) -> bool {
-        let process = self.pids.get(&pid).and_then(|&index| self.processes.get(index as usize));
-        process.is_some_and(|process| process.space.is_below_stack(address))
-    }
-
     /// The part of its object that a row is, given the files that are objects:
     /// those with an executable row in the same process.
     pub fn part(&self, row: &Row, is_object: impl Fn(u32, NameId) -> bool) -> Part {
@@ -432,10 +351,6 @@ impl World {
     }
 }
 
-const fn place(start: u64, mapping: &Mapping) -> Place {
-    Place { start, len: mapping.end - start, row: mapping.row, nature: mapping.nature }
-}
-
 /// A private writable mapping of a file.
 const fn is_data(nature: u16) -> bool {
     const TELLING: u16 = nature::FILE | nature::SHARED | nature::WRITE | nature::EXEC;
@@ -443,5 +358,5 @@ const fn is_data(nature: u16) -> bool {
 }
 
 #[cfg(test)]
-#[path = "attribute_tests.rs"]
+#[path = "attribute/tests.rs"]
 mod tests;

@@ -4,6 +4,7 @@
 #![expect(unsafe_code, reason = "each block says why it is sound; nothing outside this room may")]
 
 pub mod clock;
+pub mod grace;
 pub mod held;
 pub mod missed;
 pub(crate) mod pagemap;

@@ -98,39 +98,36 @@ impl Account {
     }
 }
 
-/// The accounts of all processes: of threads that ended, added up; of threads
-/// alive, the last one that was sent.
+/// The accounts of all processes: of their threads, each told once, when nothing
+/// of it runs any more or the session ends.
 #[derive(Debug, Default)]
 pub struct Accounts {
-    ended: Vec<Account>,
-    alive: HashMap<u32, (u32, Account), Spread>,
+    closed: Vec<Account>,
+    /// Sums of many threads in nobody's name, of which the next holds the last.
+    so_far: HashMap<u32, (u32, Account), Spread>,
 }
 
 impl Accounts {
-    /// A thread's account so far.
-    pub fn alive(&mut self, tid: u32, process: u32, totals: &Totals) {
-        self.alive.insert(tid, (process, totals.into()));
-    }
-
-    /// A thread's account at its end.
-    pub fn ended(&mut self, tid: u32, process: u32, totals: &Totals) {
-        self.alive.remove(&tid);
-        self.add(process, &totals.into());
-    }
-
-    fn add(&mut self, process: u32, account: &Account) {
+    /// A thread's account, or more of it.
+    pub fn add(&mut self, process: u32, totals: &Totals) {
         let process = process as usize;
-        if process >= self.ended.len() {
-            self.ended.resize(process + 1, Account::default());
+        if process >= self.closed.len() {
+            self.closed.resize(process + 1, Account::default());
         }
-        self.ended[process].add(account);
+        self.closed[process].add(&totals.into());
+    }
+
+    /// What was counted of all threads that had ended where a part of a recording
+    /// begins, under an id that is no thread's.
+    pub fn so_far(&mut self, id: u32, process: u32, totals: &Totals) {
+        self.so_far.insert(id, (process, totals.into()));
     }
 
     /// Every process's account, by its place in the world.
     pub fn by_process(&self, processes: usize) -> Vec<Account> {
-        let mut sums = self.ended.clone();
+        let mut sums = self.closed.clone();
         sums.resize(processes.max(sums.len()), Account::default());
-        for (process, account) in self.alive.values() {
+        for (process, account) in self.so_far.values() {
             if let Some(sum) = sums.get_mut(*process as usize) {
                 sum.add(account);
             }
@@ -144,16 +141,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_thread_is_counted_once() {
+    fn each_thread_counts_and_a_running_sum_counts_once() {
         let totals = |seen| Totals { seen, emitted: seen, ..Totals::default() };
         let mut accounts = Accounts::default();
-        accounts.alive(1, 0, &totals(5));
-        accounts.alive(1, 0, &totals(7));
-        accounts.alive(2, 0, &totals(1));
-        assert_eq!(accounts.by_process(1)[0].seen, 8);
-        accounts.ended(1, 0, &totals(9));
-        assert_eq!(accounts.by_process(1)[0].seen, 10);
-        assert!(accounts.by_process(1)[0].balances());
+        accounts.so_far(0, 0, &totals(5));
+        accounts.so_far(0, 0, &totals(7));
+        accounts.add(1, &totals(1));
+        accounts.add(1, &totals(2));
+        let all = accounts.by_process(3);
+        assert_eq!(all.iter().map(|one| one.seen).collect::<Vec<_>>(), [7, 3, 0]);
+        assert!(all.iter().all(Account::balances));
     }
 
     #[test]

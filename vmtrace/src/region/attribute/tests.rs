@@ -1,10 +1,11 @@
 //! Rows and places, on hand-made streams.
 
-use vmtrace_common::evidence::origin;
-use vmtrace_common::record::name;
+use vmtrace_common::evidence::{end, origin};
+use vmtrace_common::record::{Fault, name};
 
 use super::*;
-use crate::synthetic::{ANON, TEXT, comm, header, region, task};
+use crate::region::Place;
+use crate::synthetic::{ANON, TEXT, comm, exec, header, region, task};
 
 const DATA: u16 = nature::KNOWN | nature::FILE | nature::READ | nature::WRITE;
 const RODATA: u16 = nature::KNOWN | nature::FILE | nature::READ;
@@ -185,6 +186,20 @@ fn the_dead_are_forgotten_in_the_end() {
     let kept = world.processes().iter().filter(|process| process.space().iter().count() > 0);
     assert_eq!(kept.count(), KEPT_DEAD);
     assert_eq!(world.rows().len(), 1990);
+}
+
+#[test]
+fn a_thread_that_begins_a_program_for_all_is_the_first_from_then_on() {
+    let mut world = world(&[]);
+    world.task(&task(7, 8, 7, "eight"));
+    world.exit(&header(7, 1));
+    world.exec(&exec(header(7, 2), 8));
+    world.task(&task(7, 9, 7, "more"));
+    world.exit(&Header { tid: 9, ..header(7, 3) });
+    assert!(world.thread(8).is_none() && world.thread(7).is_some());
+    assert!(!world.processes()[0].dead, "its first thread is alive");
+    world.exit(&header(7, 4));
+    assert!(world.processes()[0].dead);
 }
 
 #[test]
