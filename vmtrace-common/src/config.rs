@@ -119,8 +119,9 @@ pub struct Config {
     pub only_major: u32,
     /// Either of the two leaves faults out.
     pub filtered: u32,
-    /// How often an address space was changed can be read from the current task.
-    pub changes: u32,
+    /// `task_struct.mm`, where how often that was changed can be read from the current
+    /// task; else [`ABSENT`].
+    pub current_mm: u32,
     /// Where `oom:mark_victim` keeps its fields.
     pub victim: VictimFields,
     /// Where the kernel keeps things.

@@ -3,7 +3,6 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use vmtrace_common::{
     config::{ABSENT, KNOWN_REGIONS},
     evidence::nature,
@@ -12,7 +11,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{at, config, read},
+    config::{at, config, place, read},
     emit,
     kernel::{Direct, Read, probe, text},
     maps::KNOWN,
@@ -58,7 +57,7 @@ struct Seen {
 /// that fault's end, so an equal count means an equal region.
 #[inline(always)]
 fn change(task: Current) -> u32 {
-    let mm = read!(Direct: u64, task, task_mm);
+    let mm = Direct::u64::<{ place!(current_mm) }>(task);
     if mm == 0 { 0 } else { read!(Direct: u32, mm, mm_change) }
 }
 
@@ -67,17 +66,19 @@ fn change(task: Current) -> u32 {
 /// thread's own address space, whose regions alone are remembered.
 ///
 /// The caller holds the region's lock: before `handle_mm_fault`, or after it
-/// where it returned neither RETRY nor COMPLETED.
+/// where it returned neither RETRY nor COMPLETED. `now` is no later than the
+/// fault's end: a description comes before what it describes.
 #[inline(always)]
 pub(crate) fn touch<R: Read>(
     task: Current,
     thread: &mut Thread,
+    now: u64,
     vma: u64,
     own: impl FnOnce() -> bool,
 ) {
     if thread.last_vma != vma || thread.last_change != change(task) {
-        let seen = look_at::<R>(thread, vma);
-        let remember = seen.told && config!(changes) != 0 && own();
+        let seen = look_at::<R>(thread, now, vma);
+        let remember = seen.told && config!(current_mm) != ABSENT && own();
         thread.last_vma = if remember { vma } else { 0 };
         thread.last_start = seen.start;
         thread.last_nature = seen.nature;
@@ -97,7 +98,7 @@ pub(crate) fn is_shared<R: Read>(vma: u64) -> bool {
 
 /// Reads the region at `vma`, and describes it if it is new in this form.
 #[inline(always)]
-fn look_at<R: Read>(thread: &Thread, vma: u64) -> Seen {
+fn look_at<R: Read>(thread: &Thread, now: u64, vma: u64) -> Seen {
     let start = read!(R: u64, vma, vma_start);
     let end = read!(R: u64, vma, vma_end);
     let flags = read!(R: u64, vma, vma_flags);
@@ -137,7 +138,7 @@ fn look_at<R: Read>(thread: &Thread, vma: u64) -> Seen {
         unsafe {
             let [first, second] = *known;
             told = first == signature || second == signature;
-            if !told && describe(Ids::of(thread), vma, nature) {
+            if !told && describe(Ids::of(thread), now, vma, nature) {
                 *known = [signature, first];
             }
         }
@@ -169,7 +170,7 @@ fn mix(a: u64, b: u64) -> u64 {
 /// verifier of 5.10 takes every number for one that matters, and a loop like
 /// [`describe_path`]'s for one without end.
 #[inline(always)]
-fn describe(ids: Ids, vma: u64, nature: u16) -> bool {
+fn describe(ids: Ids, now: u64, vma: u64, nature: u16) -> bool {
     let start: u64 = probe(vma, at!(vma_start));
     let end: u64 = probe(vma, at!(vma_end));
     let file: u64 = probe(vma, at!(vma_file));
@@ -179,7 +180,7 @@ fn describe(ids: Ids, vma: u64, nature: u16) -> bool {
     let region = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Region.
     unsafe {
-        (*region).header = emit::header::<Region>(tag::REGION, ids, bpf_ktime_get_ns());
+        (*region).header = emit::header::<Region>(tag::REGION, ids, now);
         (*region).start = start;
         (*region).end = end;
         (*region).offset = probe::<u64>(vma, at!(vma_offset)) << 12;

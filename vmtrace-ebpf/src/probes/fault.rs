@@ -72,7 +72,7 @@ pub(crate) fn shared_write(ctx: FEntryContext) -> i32 {
     if let Some((task, thread)) = target::current() {
         if thread.is_open() {
             let vma = read!(Direct: u64, ctx.arg::<u64>(0), fault_vma);
-            vma::touch::<Direct>(task, thread, vma, || false);
+            vma::touch::<Direct>(task, thread, inflight::now(), vma, || false);
         }
     }
     0
@@ -295,7 +295,7 @@ fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) -> Option<&'sta
         inflight::open_gup(lane::START_GUP, task, thread, address, error, state::OPEN);
     } else if flags & flag::WRITE != 0 && vma::is_shared::<R>(vma) {
         // It may end COMPLETED, with the lock gone: look now.
-        vma::touch::<R>(task, thread, vma, || false);
+        vma::touch::<R>(task, thread, inflight::now(), vma, || false);
     }
     Some(thread)
 }
@@ -310,7 +310,7 @@ fn leave<R: Read>(task: Current, thread: &mut Thread, now: u64, call: &impl Call
         return;
     }
     if ret & ret::COMPLETED == 0 {
-        vma::touch::<R>(task, thread, call.vma(), || call.taken());
+        vma::touch::<R>(task, thread, now, call.vma(), || call.taken());
     }
     let failed = ret & (ret::ERROR & !ret::FALLBACK) != 0;
     if failed && ret & ret::OOM == 0 && thread.origin() != origin::GUP {

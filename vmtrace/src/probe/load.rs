@@ -28,7 +28,6 @@ fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Co
         at.regs_ip = ABSENT;
     }
     let task_btf = preflight::version(&preflight::release()) >= (5, 11);
-    let changes = task_btf && at.task_mm != ABSENT && at.mm_change != ABSENT;
     Config {
         everything: u32::from(options.target == Target::All),
         follow: u32::from(options.follow),
@@ -50,7 +49,7 @@ fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Co
         min_latency: options.min_latency,
         only_major: u32::from(options.only_major),
         filtered: u32::from(options.only_major || options.min_latency != 0),
-        changes: u32::from(changes),
+        current_mm: if task_btf && at.mm_change != ABSENT { at.task_mm } else { ABSENT },
         victim: victim::fields(),
         at,
     }
