@@ -30,17 +30,17 @@ const fn digits(value: u64) -> u64 {
     tens | (twos - 10 * tens) << 8
 }
 
-/// Eight hexadecimal digits, the first in the lowest byte, as text.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "the upper half is gone already")]
-const fn nibbles(value: u64) -> u64 {
-    let value = value as u32 as u64;
-    let fours = (value | value << 16) & 0x0000_ffff_0000_ffff;
-    let twos = (fours | fours << 8) & 0x00ff_00ff_00ff_00ff;
-    let ones = ((twos | twos << 4) & all(0xf)).swap_bytes();
-    let letters = (ones + all(6) >> 4) & all(1);
-    ones + all(b'0') + letters * (b'a' - b'9' - 1) as u64
-}
+/// All bytes as two hexadecimal digits.
+const PAIRS: [[u8; 2]; 256] = {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        pairs[byte] = [DIGITS[byte >> 4], DIGITS[byte & 0xf]];
+        byte += 1;
+    }
+    pairs
+};
 
 impl Lines {
     /// With room for `bytes` to begin with.
@@ -137,8 +137,11 @@ impl Lines {
         let value = value << (4 * zeros);
         let len = 16 - zeros as usize;
         self.word(b"0x");
-        let text = u128::from(nibbles(value >> 32)) | u128::from(nibbles(value)) << 64;
-        self.put(&text.to_le_bytes(), len);
+        let mut text = [0; 16];
+        for (digits, byte) in text.as_chunks_mut().0.iter_mut().zip(value.to_be_bytes()) {
+            *digits = PAIRS[usize::from(byte)];
+        }
+        self.put(&text, len);
         len
     }
 
