@@ -24,9 +24,9 @@ const fn digits(value: u64) -> u64 {
     let (high, low) = (value / 10_000 % 10_000, value % 10_000);
     let fours = high | low << 32;
     // Hundredths and tenths by multiplication: exact for numbers as small as these.
-    let hundreds = (fours * 10_486 >> 20) & 0x7f_0000_007f;
+    let hundreds = ((fours * 10_486) >> 20) & 0x7f_0000_007f;
     let twos = hundreds | (fours - 100 * hundreds) << 16;
-    let tens = (twos * 103 >> 10) & 0x000f_000f_000f_000f;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
     tens | (twos - 10 * tens) << 8
 }
 

@@ -68,7 +68,7 @@ mod tests {
         let after = Duration::from_millis(2);
         for _ in 0..3 {
             let begun = Instant::now();
-            alarm.set(Duration::from_secs(3600)).unwrap();
+            alarm.set(Duration::from_hours(1)).unwrap();
             alarm.set(after).unwrap();
             alarm.ring().await.unwrap();
             assert!(begun.elapsed() >= after);

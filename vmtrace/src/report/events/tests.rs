@@ -213,7 +213,7 @@ fn life(style: Style) -> Both {
             tid,
             ..Fault::default()
         };
-        pipeline.faults(&[fault; 2][..1 + usize::from(step % 3 == 0)]);
+        pipeline.faults(&[fault; 2][..=usize::from(step % 3 == 0)]);
     }
     let Both { events, plain } = pipeline.observer_mut();
     Events::flush(events);
