@@ -30,8 +30,8 @@ unsafe impl<T: Element> Send for Memory<T> {}
 
 impl<T: Element> Memory<T> {
     fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
-        // Older kernels map all pages at once; 7.3 would have the reader take a
-        // fault for each, as dear as half of what it does with the records there.
+        // Without, the reader spends 54 instructions a record more on 7.3, not on
+        // 6.12: as if only 7.3 mapped the pages one by one, as they are touched.
         let flags = libc::MAP_SHARED | libc::MAP_POPULATE;
         // SAFETY: a new mapping of a file descriptor that is open; the kernel
         // refuses a length beyond the map's.
