@@ -69,11 +69,11 @@ pub(crate) fn handle_enter(ctx: FEntryContext) -> i32 {
 /// its region gone.
 #[fentry(function = "fault_dirty_shared_page")]
 pub(crate) fn shared_write(ctx: FEntryContext) -> i32 {
-    if let Some((task, thread)) = target::current() {
-        if thread.is_open() {
-            let vma = read!(Direct: u64, ctx.arg::<u64>(0), fault_vma);
-            vma::touch::<Direct>(task, thread, inflight::now(), vma, || false);
-        }
+    if let Some((task, thread)) = target::current()
+        && thread.is_open()
+    {
+        let vma = read!(Direct: u64, ctx.arg::<u64>(0), fault_vma);
+        vma::touch::<Direct>(task, thread, inflight::now(), vma, || false);
     }
     0
 }
