@@ -119,6 +119,8 @@ pub struct Config {
     pub only_major: u32,
     /// Either of the two leaves faults out.
     pub filtered: u32,
+    /// `bpf_task_pt_regs` is there (5.15 and later).
+    pub user_regs: u32,
     /// `task_struct.mm`, where how often that was changed can be read from the current
     /// task; else [`ABSENT`].
     pub current_mm: u32,

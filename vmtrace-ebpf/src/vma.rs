@@ -78,7 +78,7 @@ pub(crate) fn touch<R: Read>(
 ) {
     if thread.last_vma != vma || thread.last_change != change(task) {
         let seen = look_at::<R>(thread, now, vma);
-        let remember = seen.told && config!(current_mm) != ABSENT && own();
+        let remember = seen.told && is_remembered() && own();
         thread.last_vma = if remember { vma } else { 0 };
         thread.last_start = seen.start;
         thread.last_nature = seen.nature;
@@ -88,6 +88,12 @@ pub(crate) fn touch<R: Read>(
     }
     thread.region = thread.last_start;
     thread.nature = thread.last_nature;
+}
+
+/// Whether regions are remembered from fault to fault.
+#[inline(always)]
+pub(crate) fn is_remembered() -> bool {
+    config!(current_mm) != ABSENT
 }
 
 /// Whether a region is shared memory or a shared file.

@@ -1,6 +1,7 @@
 //! A fault's beginning (the exception) and its end (`handle_mm_fault`'s return).
 
 use aya_ebpf::{
+    helpers::generated::bpf_task_pt_regs,
     macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
     programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
 };
@@ -11,7 +12,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{at, read},
+    config::{at, config, read},
     emit::{self, Ending},
     inflight,
     kernel::{Direct, Helper, Read, probe},
@@ -73,7 +74,7 @@ pub(crate) fn shared_write(ctx: FEntryContext) -> i32 {
         && thread.is_open()
     {
         let vma = read!(Direct: u64, ctx.arg::<u64>(0), fault_vma);
-        vma::touch::<Direct>(task, thread, inflight::now(), vma, || false);
+        vma::touch::<Direct>(task, thread, thread.start, vma, || false);
     }
     0
 }
@@ -199,15 +200,30 @@ pub(crate) fn handle_enter_kprobe(ctx: ProbeContext) -> u32 {
     else {
         return 0;
     };
-    let Some(thread) = enter::<Helper>(vma, address, flags as u16, regs) else { return 0 };
+    let Some((task, thread)) = enter::<Helper>(vma, address, flags as u16, regs) else {
+        return 0;
+    };
     // The return probe sees no arguments: keep what it needs.
     if thread.is_open() {
         thread.kept = vma;
         thread.address = address;
         thread.kept_flags = flags as u16;
-        thread.ip = if regs == 0 { 0 } else { probe(regs, at!(regs_ip)) };
+        thread.ip = if regs == 0 { 0 } else { ip(task, flags as u16, regs) };
     }
     0
+}
+
+/// The instruction that faulted. That of user space lies in the task's own
+/// registers, which a typed task answers for without a copy.
+#[inline(always)]
+fn ip(task: Current, flags: u16, regs: u64) -> u64 {
+    if flags & flag::USER != 0 && config!(user_regs) != 0 {
+        // SAFETY: the current task, typed where `user_regs` says so.
+        let own = unsafe { bpf_task_pt_regs(task as *mut _) } as u64;
+        read!(Direct: u64, own, regs_ip)
+    } else {
+        probe(regs, at!(regs_ip))
+    }
 }
 
 /// `handle_mm_fault(…) = ret`
@@ -216,14 +232,7 @@ pub(crate) fn handle_leave_kprobe(ctx: RetProbeContext) -> u32 {
     let Some((task, thread)) = target::current() else {
         return 0;
     };
-    let call = Kept {
-        address: thread.address,
-        ip: thread.ip,
-        flags: thread.kept_flags,
-        ret: ctx.ret::<u64>() as u16,
-        vma: thread.kept,
-        taken: thread.origin() != origin::GUP,
-    };
+    let call = Kept { thread: &raw const *thread, answer: &ctx };
     let now = inflight::now();
     if thread.state == state::OPEN {
         leave::<Helper>(task, thread, now, &call);
@@ -232,34 +241,38 @@ pub(crate) fn handle_leave_kprobe(ctx: RetProbeContext) -> u32 {
 }
 
 /// What was kept of it, and what it answers.
-struct Kept {
-    address: u64,
-    ip: u64,
-    flags: u16,
-    ret: u16,
-    vma: u64,
-    taken: bool,
+struct Kept<'a> {
+    thread: *const Thread,
+    answer: &'a RetProbeContext,
 }
 
-impl Ending for Kept {
+impl Kept<'_> {
+    #[inline(always)]
+    fn thread(&self) -> &Thread {
+        // SAFETY: a map value of our own thread's, which nobody else writes.
+        unsafe { &*self.thread }
+    }
+}
+
+impl Ending for Kept<'_> {
     #[inline(always)]
     fn address(&self) -> u64 {
-        self.address
+        self.thread().address
     }
 
     #[inline(always)]
     fn ip(&self) -> u64 {
-        self.ip
+        self.thread().ip
     }
 
     #[inline(always)]
     fn flags(&self) -> u16 {
-        self.flags
+        self.thread().kept_flags
     }
 
     #[inline(always)]
     fn ret(&self) -> u16 {
-        self.ret
+        self.answer.ret::<u64>() as u16
     }
 
     #[inline(always)]
@@ -273,31 +286,35 @@ impl Ending for Kept {
     }
 }
 
-impl Call for Kept {
+impl Call for Kept<'_> {
     #[inline(always)]
     fn vma(&self) -> u64 {
-        self.vma
+        self.thread().kept
     }
 
     #[inline(always)]
     fn taken(&self) -> bool {
-        self.taken
+        self.thread().origin() != origin::GUP
     }
 }
 
 /// Faults without an exception begin here; those that may end without a region
 /// to look at have it noted. Answers the thread, if it is traced.
 #[inline(always)]
-fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) -> Option<&'static mut Thread> {
+fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) -> Option<(Current, &'static mut Thread)> {
     let (task, thread) = target::current()?;
     if regs == 0 {
         let error = (flags & flag::WRITE) << 1;
         inflight::open_gup(lane::START_GUP, task, thread, address, error, state::OPEN);
-    } else if flags & flag::WRITE != 0 && vma::is_shared::<R>(vma) {
-        // It may end COMPLETED, with the lock gone: look now.
-        vma::touch::<R>(task, thread, inflight::now(), vma, || false);
+    } else if flags & flag::WRITE != 0
+        && thread.is_open()
+        && (vma::is_remembered() || vma::is_shared::<R>(vma))
+    {
+        // It may end COMPLETED, with the lock gone: look now. Where regions are
+        // remembered, that costs less than to ask whether it may.
+        vma::touch::<R>(task, thread, thread.start, vma, || true);
     }
-    Some(thread)
+    Some((task, thread))
 }
 
 #[inline(always)]

@@ -27,7 +27,8 @@ fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Co
         // Nobody asks a tally which code it was.
         at.regs_ip = ABSENT;
     }
-    let task_btf = preflight::version(&preflight::release()) >= (5, 11);
+    let version = preflight::version(&preflight::release());
+    let task_btf = version >= (5, 11);
     Config {
         everything: u32::from(options.target == Target::All),
         follow: u32::from(options.follow),
@@ -49,6 +50,7 @@ fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Co
         min_latency: options.min_latency,
         only_major: u32::from(options.only_major),
         filtered: u32::from(options.only_major || options.min_latency != 0),
+        user_regs: u32::from(version >= (5, 15) && at.regs_ip != ABSENT),
         current_mm: if task_btf && at.mm_change != ABSENT { at.task_mm } else { ABSENT },
         victim: victim::fields(),
         at,
