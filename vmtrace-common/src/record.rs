@@ -6,6 +6,8 @@
 
 use core::mem::{offset_of, size_of};
 
+pub use crate::totals::Totals;
+
 /// How long a `comm` is, with its terminating zero.
 pub const COMM: usize = 16;
 /// How much of a path a record carries: twice the longest file name.
@@ -326,39 +328,6 @@ pub struct Oom {
 }
 
 const _: () = assert!(size_of::<Oom>() == 80);
-
-/// One thread's account, kept in the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Totals {
-    /// Whose.
-    pub header: Header,
-    /// The growth of the kernel's own `min_flt` from before its first traced
-    /// fault to after its last.
-    pub min_flt: u64,
-    /// The same for `maj_flt`.
-    pub maj_flt: u64,
-    /// Faults that ended under the programs' eyes.
-    pub seen: u64,
-    /// Faults sent as a [`Fault`].
-    pub emitted: u64,
-    /// Faults folded into a [`Spill`].
-    pub spilled: u64,
-    /// Faults that could be neither sent nor spilled.
-    pub lost: u64,
-    /// Faults that a filter left out (`--class`, `--min-latency`).
-    pub filtered: u64,
-    /// Faults whose end was not seen.
-    pub stale: u64,
-    /// TLB flushes by reason.
-    pub flushes: [u64; TLB_REASONS],
-    /// Pages flushed, whole flushes left out.
-    pub pages: u64,
-    /// Flushes of everything.
-    pub full_flushes: u64,
-}
-
-const _: () = assert!(size_of::<Totals>() == 152);
 
 /// Faults that did not fit a ring: their counts, latencies and evidence, all
 /// but the single event's time, address and instruction.

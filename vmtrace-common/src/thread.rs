@@ -28,8 +28,8 @@ pub mod state {
 pub struct Thread {
     /// Whose this is; 0 for nobody's. Written last.
     pub tid: u32,
-    /// Where this lies in the table that is indexed: a thread whose id ends in
-    /// the same bits is, or was, in the other one.
+    /// Whether a thread whose id ends in the same bits as this slot's number lies
+    /// elsewhere, or did. The slot's own, whosever it is: it is only ever set.
     pub crowded: u32,
     /// When the fault in flight began.
     pub start: u64,
@@ -69,7 +69,8 @@ pub struct Thread {
     pub last_vma: u64,
     /// Its start.
     pub last_start: u64,
-    /// How often the address space had changed then; odd where that is not known.
+    /// How often the address space had changed then. Where that is not known,
+    /// `last_vma` is 0.
     pub last_change: u32,
     /// Its nature.
     pub last_nature: u16,

@@ -21,6 +21,12 @@ const ROOT: u64 = 1;
 const DEEPEST: usize = 32;
 const MOST: usize = 1 << 17;
 
+/// Where the second version's hierarchy is mounted: alone, or beside the first's.
+pub(super) fn mount() -> Option<PathBuf> {
+    let places = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from);
+    places.into_iter().find(|place| place.join("cgroup.procs").is_file())
+}
+
 /// Names for the ids that the stream holds.
 #[derive(Debug)]
 pub(super) struct Cgroups {
@@ -34,9 +40,7 @@ pub(super) struct Cgroups {
 
 impl Cgroups {
     pub(super) fn new() -> Self {
-        let places = ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(PathBuf::from);
-        let mount = places.into_iter().find(|place| place.join("cgroup.procs").is_file());
-        Self { mount, wanted: BTreeSet::new(), asked: HashSet::new(), walked: None }
+        Self { mount: mount(), wanted: BTreeSet::new(), asked: HashSet::new(), walked: None }
     }
 
     /// A record is on its way: does it speak of a cgroup that has no name yet?

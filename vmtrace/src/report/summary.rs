@@ -2,6 +2,7 @@
 //! fields are the schema, which `docs/output-schema.md` describes.
 
 mod build;
+mod sums;
 
 pub use build::Limits;
 
