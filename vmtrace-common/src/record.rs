@@ -352,6 +352,14 @@ pub struct Spill {
 const _: () = assert!(size_of::<Spill>() == 24 + 64 + 24 + 4 * crate::buckets::COUNT);
 const _: () = assert!(size_of::<Spill>().is_multiple_of(8));
 
+/// What a cgroup's id is one of.
+pub mod hierarchy {
+    /// The second version's, which tells of threads.
+    pub const UNIFIED: u32 = 0;
+    /// That of memory, of whichever version.
+    pub const MEMORY: u32 = 1;
+}
+
 /// What a cgroup is called, found by user space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -362,8 +370,8 @@ pub struct GroupName {
     pub cgroup: u64,
     /// How many bytes of `name` count.
     pub name_len: u32,
-    /// Nothing.
-    pub reserved: u32,
+    /// [`hierarchy`].
+    pub hierarchy: u32,
     /// Its path below the root of its hierarchy.
     pub name: [u8; PATH],
 }

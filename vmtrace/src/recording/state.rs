@@ -35,8 +35,8 @@ pub(super) struct State {
     inherit: bool,
     tasks: BTreeMap<u32, Task>,
     processes: HashMap<u32, Process, Spread>,
-    /// What cgroups are called, by their ids.
-    groups: BTreeMap<u64, GroupName>,
+    /// What cgroups are called, by their hierarchies and ids.
+    groups: BTreeMap<(u32, u64), GroupName>,
     /// The accounts of threads that are gone, added up.
     ended: Account,
 }
@@ -85,7 +85,7 @@ impl State {
             // A thread's account comes when the kernel lets go of it, after its exit.
             Rare::Totals(totals) => self.ended.add(totals),
             Rare::GroupName(name) => {
-                self.groups.insert(name.cgroup, **name);
+                self.groups.insert((name.hierarchy, name.cgroup), **name);
             }
             Rare::Tlb(_)
             | Rare::Victim(_)

@@ -4,7 +4,6 @@ use vmtrace_common::evidence::{end, origin};
 use vmtrace_common::record::{Fault, name};
 
 use super::*;
-use crate::region::Place;
 use crate::synthetic::{ANON, TEXT, comm, exec, header, region, task};
 
 const DATA: u16 = nature::KNOWN | nature::FILE | nature::READ | nature::WRITE;

@@ -342,6 +342,7 @@ fn kill<O: Observer>(story: &Story, preface: &Preface, builder: &Builder<'_, O>)
             comm: cause.trigger_comm.clone(),
             constraint: cause.constraint,
             memcg: cause.memcg,
+            memcg_name: builder.pipeline.memory_group(cause.memcg).map(str::to_owned),
             order: cause.order,
             points: cause.points,
             total_pages: cause.total_pages,
