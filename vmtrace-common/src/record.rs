@@ -356,8 +356,10 @@ const _: () = assert!(size_of::<Spill>().is_multiple_of(8));
 pub mod hierarchy {
     /// The second version's, which tells of threads.
     pub const UNIFIED: u32 = 0;
-    /// That of memory, of whichever version.
+    /// The first version's that limits memory.
     pub const MEMORY: u32 = 1;
+    /// The second version's, which limits memory too.
+    pub const BOTH: u32 = 2;
 }
 
 /// What a cgroup is called, found by user space.

@@ -1,6 +1,7 @@
 //! What cgroups are called, as far as the stream has told.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use vmtrace_common::record::{GroupName, PATH, hierarchy};
 
@@ -27,22 +28,19 @@ impl<O: Observer> Pipeline<O> {
     /// A name is told, which may come after the cgroup's first fault.
     pub(super) fn name_group(&mut self, name: &GroupName) {
         let id = name.cgroup;
-        let unified = name.hierarchy == hierarchy::UNIFIED;
-        let names = if unified { &mut self.groups.unified } else { &mut self.groups.memory };
-        if names.len() >= MOST && !names.contains_key(&id) {
+        let len = usize::try_from(name.name_len).map_or(PATH, |len| len.min(PATH));
+        let text = escape::bytes(&name.name[..len]);
+        if name.hierarchy != hierarchy::UNIFIED {
+            keep(&mut self.groups.memory, id, &text);
+        }
+        if name.hierarchy == hierarchy::MEMORY {
             return;
         }
-        let len = usize::try_from(name.name_len).map_or(PATH, |len| len.min(PATH));
-        let mut text = escape::bytes(&name.name[..len]);
-        if names.get(&id).is_some_and(|known| **known != *text) {
-            // Another host's, and both are counted here.
-            text = format!("cgroup {id}");
+        let text = keep(&mut self.groups.unified, id, &text);
+        let keyed = self.keyed.as_mut().filter(|_| self.options.by == By::Cgroup);
+        if let (Some(keyed), Some(text)) = (keyed, text) {
+            keyed.relabel(Key { process: u32::MAX, value: id }, text);
         }
-        let keyed = self.keyed.as_mut().filter(|_| unified && self.options.by == By::Cgroup);
-        if let Some(keyed) = keyed {
-            keyed.relabel(Key { process: u32::MAX, value: id }, &text);
-        }
-        names.insert(id, text.into());
     }
 
     /// Its path, or its number where that is all there is.
@@ -53,5 +51,22 @@ impl<O: Observer> Pipeline<O> {
     /// The path of a cgroup that limits memory, where it was told.
     pub fn memory_group(&self, id: u64) -> Option<&str> {
         self.groups.memory.get(&id).map(|name| &**name)
+    }
+}
+
+/// Keeps a name, and answers what to call the cgroup; nothing where there is no room.
+fn keep<'a>(names: &'a mut Names, id: u64, text: &str) -> Option<&'a str> {
+    let room = names.len() < MOST;
+    match names.entry(id) {
+        Entry::Occupied(known) => {
+            let known = known.into_mut();
+            if **known != *text {
+                // Another host's, and both are counted here.
+                *known = format!("cgroup {id}").into();
+            }
+            Some(known)
+        }
+        Entry::Vacant(place) if room => Some(place.insert(text.into())),
+        Entry::Vacant(_) => None,
     }
 }

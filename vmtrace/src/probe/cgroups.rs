@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs;
+use std::iter;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -27,16 +28,10 @@ pub(super) fn mount() -> Option<PathBuf> {
     places.into_iter().find(|place| place.join("cgroup.procs").is_file())
 }
 
-/// Where the hierarchy is mounted whose cgroups limit memory.
+/// Where the first version's hierarchy is mounted whose cgroups limit memory.
 fn memory_mount() -> Option<PathBuf> {
-    let holds_memory = |place: &PathBuf| {
-        let controllers = fs::read_to_string(place.join("cgroup.controllers"));
-        controllers.is_ok_and(|all| all.split_ascii_whitespace().any(|one| one == "memory"))
-    };
-    mount().filter(holds_memory).or_else(|| {
-        let first = PathBuf::from("/sys/fs/cgroup/memory");
-        first.join("cgroup.procs").is_file().then_some(first)
-    })
+    let place = PathBuf::from("/sys/fs/cgroup/memory");
+    place.join("memory.limit_in_bytes").is_file().then_some(place)
 }
 
 /// Names for the ids that the stream holds.
@@ -44,15 +39,17 @@ fn memory_mount() -> Option<PathBuf> {
 pub(super) struct Cgroups {
     /// Those of threads.
     unified: Names,
-    /// Those whose limit the OOM killer kept.
-    memory: Names,
+    /// Those whose limit the OOM killer kept, where they are others.
+    memory: Option<Names>,
     walked: Option<Instant>,
 }
 
 impl Cgroups {
     pub(super) fn new() -> Self {
-        let unified = Names::new(hierarchy::UNIFIED, mount());
-        let memory = Names::new(hierarchy::MEMORY, memory_mount());
+        let memory = memory_mount();
+        let all = if memory.is_some() { hierarchy::UNIFIED } else { hierarchy::BOTH };
+        let unified = Names::new(all, mount());
+        let memory = memory.map(|mount| Names::new(hierarchy::MEMORY, Some(mount)));
         Self { unified, memory, walked: None }
     }
 
@@ -61,7 +58,11 @@ impl Cgroups {
         match decode::rare(record) {
             Ok(Rare::Task(task)) => self.unified.want(task.cgroup),
             Ok(Rare::Cgroup(moved)) => self.unified.want(moved.cgroup),
-            Ok(Rare::Oom(oom)) => self.memory.want(oom.memcg),
+            Ok(Rare::Oom(oom)) => {
+                self.memory.as_mut().unwrap_or(&mut self.unified).want(oom.memcg);
+                // It may not be there for long.
+                self.walked = None;
+            }
             Ok(_) | Err(_) => {}
         }
     }
@@ -69,13 +70,13 @@ impl Cgroups {
     /// Hands on the names that are wanted, `now` or as soon as the directories may
     /// be walked again.
     pub(super) fn tell(&mut self, now: bool, mut take: impl FnMut(&[u8])) {
-        let names = [&mut self.unified, &mut self.memory];
-        if names.iter().all(|names| names.wanted.is_empty())
+        let mut names = iter::once(&mut self.unified).chain(&mut self.memory);
+        if names.all(|names| names.wanted.is_empty())
             || !now && self.walked.is_some_and(|walked| walked.elapsed() < EVERY)
         {
             return;
         }
-        for names in names {
+        for names in iter::once(&mut self.unified).chain(&mut self.memory) {
             names.tell(&mut take);
         }
         self.walked = Some(Instant::now());
@@ -170,7 +171,7 @@ mod tests {
         let id = fs::metadata(&inside).unwrap().ino();
         let names = |hierarchy| Names::new(hierarchy, Some(mount.clone()));
         let (unified, memory) = (names(hierarchy::UNIFIED), names(hierarchy::MEMORY));
-        let mut cgroups = Cgroups { unified, memory, walked: None };
+        let mut cgroups = Cgroups { unified, memory: Some(memory), walked: None };
         let mut told = Vec::new();
         for cgroup in [id, ROOT, u64::MAX, id] {
             let task = vmtrace_common::record::Task { cgroup, ..synthetic::task(1, 1, 1, "x") };
