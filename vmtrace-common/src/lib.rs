@@ -17,3 +17,4 @@ pub mod counters;
 pub mod evidence;
 pub mod record;
 pub mod thread;
+pub mod totals;

@@ -6,6 +6,8 @@
 
 use core::mem::{offset_of, size_of};
 
+pub use crate::totals::Totals;
+
 /// How long a `comm` is, with its terminating zero.
 pub const COMM: usize = 16;
 /// How much of a path a record carries: twice the longest file name.
@@ -341,39 +343,6 @@ pub struct Oom {
 
 const _: () = assert!(size_of::<Oom>() == 80);
 
-/// One thread's account, kept in the kernel.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
-pub struct Totals {
-    /// Whose.
-    pub header: Header,
-    /// The growth of the kernel's own `min_flt` from before its first traced
-    /// fault to after its last.
-    pub min_flt: u64,
-    /// The same for `maj_flt`.
-    pub maj_flt: u64,
-    /// Faults that ended under the programs' eyes.
-    pub seen: u64,
-    /// Faults sent as a [`Fault`].
-    pub emitted: u64,
-    /// Faults folded into a [`Spill`].
-    pub spilled: u64,
-    /// Faults that could be neither sent nor spilled.
-    pub lost: u64,
-    /// Faults that a filter left out (`--class`, `--min-latency`).
-    pub filtered: u64,
-    /// Faults whose end was not seen.
-    pub stale: u64,
-    /// TLB flushes by reason.
-    pub flushes: [u64; TLB_REASONS],
-    /// Pages flushed, whole flushes left out.
-    pub pages: u64,
-    /// Flushes of everything.
-    pub full_flushes: u64,
-}
-
-const _: () = assert!(size_of::<Totals>() == 152);
-
 /// Faults that did not fit a ring: their counts, latencies and evidence, all
 /// but the single event's time, address and instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -397,6 +366,16 @@ pub struct Spill {
 const _: () = assert!(size_of::<Spill>() == 24 + 64 + 24 + 4 * crate::buckets::COUNT);
 const _: () = assert!(size_of::<Spill>().is_multiple_of(8));
 
+/// What a cgroup's id is one of.
+pub mod hierarchy {
+    /// The second version's, which tells of threads.
+    pub const UNIFIED: u32 = 0;
+    /// The first version's that limits memory.
+    pub const MEMORY: u32 = 1;
+    /// The second version's, which limits memory too.
+    pub const BOTH: u32 = 2;
+}
+
 /// What a cgroup is called, found by user space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
@@ -407,8 +386,8 @@ pub struct GroupName {
     pub cgroup: u64,
     /// How many bytes of `name` count.
     pub name_len: u32,
-    /// Nothing.
-    pub reserved: u32,
+    /// [`hierarchy`].
+    pub hierarchy: u32,
     /// Its path below the root of its hierarchy.
     pub name: [u8; PATH],
 }

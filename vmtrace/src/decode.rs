@@ -300,7 +300,7 @@ records! {
     Exec: header old_tid path_len stack stack_end comm path;
     Rename: header comm;
     Cgroup: header cgroup;
-    GroupName: header cgroup name_len reserved name;
+    GroupName: header cgroup name_len hierarchy name;
     Tlb: header pages reason reserved;
     Victim: header total_vm anon_rss file_rss shmem_rss page_tables uid score_adj comm;
     Oom: header points total_pages memcg victim constraint order gfp comm;

@@ -102,7 +102,7 @@ pub fn one_of_each() -> Vec<Rare> {
 pub fn group_name(cgroup: u64, path: &str) -> GroupName {
     let name_len = u32::try_from(path.len().min(PATH)).unwrap_or(0);
     let header = Header::default();
-    GroupName { header, cgroup, name_len, reserved: 0, name: fixed(path.as_bytes()) }
+    GroupName { header, cgroup, name_len, hierarchy: 0, name: fixed(path.as_bytes()) }
 }
 
 /// Faults with common evidence, folded.

@@ -301,7 +301,12 @@ impl Call for Kept<'_> {
 /// Faults without an exception begin here; those that may end without a region
 /// to look at have it noted. Answers the thread, if it is traced.
 #[inline(always)]
-fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) -> Option<(Current, &'static mut Thread)> {
+fn enter<R: Read>(
+    vma: u64,
+    address: u64,
+    flags: u16,
+    regs: u64,
+) -> Option<(Current, &'static mut Thread)> {
     let (task, thread) = target::current()?;
     if regs == 0 {
         let error = (flags & flag::WRITE) << 1;

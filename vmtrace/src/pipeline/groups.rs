@@ -1,8 +1,9 @@
 //! What cgroups are called, as far as the stream has told.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
-use vmtrace_common::record::{GroupName, PATH};
+use vmtrace_common::record::{GroupName, PATH, hierarchy};
 
 use super::{Observer, Pipeline};
 use crate::region::Spread;
@@ -14,29 +15,58 @@ use crate::term::escape;
 const MOST: usize = 1 << 16;
 
 /// Names by id, safe to show.
-pub(super) type Groups = HashMap<u64, Box<str>, Spread>;
+type Names = HashMap<u64, Box<str>, Spread>;
+
+/// The names of cgroups of either hierarchy.
+#[derive(Debug, Default)]
+pub(super) struct Groups {
+    unified: Names,
+    memory: Names,
+}
 
 impl<O: Observer> Pipeline<O> {
     /// A name is told, which may come after the cgroup's first fault.
     pub(super) fn name_group(&mut self, name: &GroupName) {
         let id = name.cgroup;
-        if self.groups.len() >= MOST && !self.groups.contains_key(&id) {
+        let len = usize::try_from(name.name_len).map_or(PATH, |len| len.min(PATH));
+        let text = escape::bytes(&name.name[..len]);
+        if name.hierarchy != hierarchy::UNIFIED {
+            keep(&mut self.groups.memory, id, &text);
+        }
+        if name.hierarchy == hierarchy::MEMORY {
             return;
         }
-        let len = usize::try_from(name.name_len).map_or(PATH, |len| len.min(PATH));
-        let mut text = escape::bytes(&name.name[..len]);
-        if self.groups.get(&id).is_some_and(|known| **known != *text) {
-            // Another host's, and both are counted here.
-            text = format!("cgroup {id}");
+        let text = keep(&mut self.groups.unified, id, &text);
+        let keyed = self.keyed.as_mut().filter(|_| self.options.by == By::Cgroup);
+        if let (Some(keyed), Some(text)) = (keyed, text) {
+            keyed.relabel(Key { process: u32::MAX, value: id }, text);
         }
-        if let Some(keyed) = self.keyed.as_mut().filter(|_| self.options.by == By::Cgroup) {
-            keyed.relabel(Key { process: u32::MAX, value: id }, &text);
-        }
-        self.groups.insert(id, text.into());
     }
 
     /// Its path, or its number where that is all there is.
     pub(super) fn group_label(&self, id: u64) -> String {
-        self.groups.get(&id).map_or_else(|| format!("cgroup {id}"), ToString::to_string)
+        self.groups.unified.get(&id).map_or_else(|| format!("cgroup {id}"), ToString::to_string)
+    }
+
+    /// The path of a cgroup that limits memory, where it was told.
+    pub fn memory_group(&self, id: u64) -> Option<&str> {
+        self.groups.memory.get(&id).map(|name| &**name)
+    }
+}
+
+/// Keeps a name, and answers what to call the cgroup; nothing where there is no room.
+fn keep<'a>(names: &'a mut Names, id: u64, text: &str) -> Option<&'a str> {
+    let room = names.len() < MOST;
+    match names.entry(id) {
+        Entry::Occupied(known) => {
+            let known = known.into_mut();
+            if **known != *text {
+                // Another host's, and both are counted here.
+                *known = format!("cgroup {id}").into();
+            }
+            Some(known)
+        }
+        Entry::Vacant(place) if room => Some(place.insert(text.into())),
+        Entry::Vacant(_) => None,
     }
 }

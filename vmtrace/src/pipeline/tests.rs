@@ -228,7 +228,8 @@ fn a_stack_overflow_is_told_by_the_stack_above() {
 #[test]
 fn an_oom_kill_is_one_story() {
     let mut pipeline = begun();
-    let cause = Oom { header: header(9, 100), victim: 1, constraint: 3, ..Oom::default() };
+    let cause =
+        Oom { header: header(9, 100), victim: 1, constraint: 3, memcg: 5, ..Oom::default() };
     send(&mut pipeline, &Rare::Oom(cause));
     let records = synthetic::one_of_each();
     let victim = records.iter().find(|record| matches!(record, Rare::Victim(_))).unwrap();
@@ -240,6 +241,12 @@ fn an_oom_kill_is_one_story() {
     assert_eq!(stories[0].memory.unwrap().score_adj, Some(-7));
     assert_eq!(stories[0].victim_comm, "victim");
     assert_eq!(stories[1].cause, None);
+    let name = synthetic::group_name(5, "/threads");
+    send(&mut pipeline, &Rare::GroupName(Box::new(name)));
+    assert_eq!(pipeline.memory_group(5), None, "another hierarchy's");
+    let name = vmtrace_common::record::GroupName { hierarchy: 1, ..name };
+    send(&mut pipeline, &Rare::GroupName(Box::new(name)));
+    assert_eq!(pipeline.memory_group(5), Some("/threads"));
 }
 
 #[test]

@@ -16,6 +16,7 @@ use vmtrace_common::config::{CROWD_PROBES, crowd_slot};
 use vmtrace_common::record::{COMM, Header, Task, tag};
 use vmtrace_common::thread::Thread;
 
+use super::cgroups;
 use super::namespace::Namespace;
 use crate::decode::{Rare, encode};
 use crate::sys::shared::Threads;
@@ -183,8 +184,8 @@ impl Table {
         Ok(tasks)
     }
 
-    /// Enters a process's threads, by their ids here, looking again until no new one turns up: one
-    /// that is not entered yet may have made another meanwhile.
+    /// Enters a process's threads, by their ids here, looking again until no new one
+    /// turns up: one that is not entered yet may have made another meanwhile.
     fn adopt_process(&mut self, pid: u32, tasks: &mut Vec<Task>) -> anyhow::Result<()> {
         let mut seen = HashSet::new();
         loop {
@@ -330,14 +331,8 @@ fn task(pid: u32, tid: u32) -> Task {
 fn cgroup_of(pid: u32) -> u64 {
     let Ok(lines) = fs::read_to_string(format!("/proc/{pid}/cgroup")) else { return 0 };
     let Some(path) = lines.lines().find_map(|line| line.strip_prefix("0::")) else { return 0 };
-    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
-        .iter()
-        .find_map(|root| {
-            let root = Path::new(root);
-            root.join("cgroup.procs").is_file().then_some(())?;
-            Some(fs::metadata(root.join(path.trim_start_matches('/'))).ok()?.ino())
-        })
-        .unwrap_or(0)
+    let Some(mount) = cgroups::mount() else { return 0 };
+    fs::metadata(mount.join(path.trim_start_matches('/'))).map_or(0, |directory| directory.ino())
 }
 
 /// A task's record as bytes.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use vmtrace_common::evidence::nature;
-use vmtrace_common::record::{GroupName, Header, Region, Task};
+use vmtrace_common::record::{GroupName, Region, Task};
 
 use super::batch::Batch;
 use crate::decode::{self, Rare, encode};
@@ -35,8 +35,8 @@ pub(super) struct State {
     inherit: bool,
     tasks: BTreeMap<u32, Task>,
     processes: HashMap<u32, Process, Spread>,
-    /// What cgroups are called, by their ids.
-    groups: BTreeMap<u64, GroupName>,
+    /// What cgroups are called, by their hierarchies and ids.
+    groups: BTreeMap<(u32, u64), GroupName>,
     /// The accounts of threads that are gone, added up.
     ended: Account,
 }
@@ -79,13 +79,13 @@ impl State {
                 self.processes.entry(exec.header.pid).or_default().space.clear();
             }
             Rare::Exit(totals) => {
-                self.ended.add(&totals.into());
+                self.ended.add(totals);
                 self.end(totals.header.pid, totals.header.tid);
             }
             // A thread's account comes when the kernel lets go of it, after its exit.
-            Rare::Totals(totals) => self.ended.add(&totals.into()),
+            Rare::Totals(totals) => self.ended.add(totals),
             Rare::GroupName(name) => {
-                self.groups.insert(name.cgroup, **name);
+                self.groups.insert((name.hierarchy, name.cgroup), **name);
             }
             Rare::Tlb(_)
             | Rare::Victim(_)
@@ -146,7 +146,7 @@ impl State {
         };
         if self.ended != Account::default() {
             // In nobody's name, and as one that may be told again.
-            add(&encode(&Rare::Totals(self.ended.totals(Header::default()))));
+            add(&encode(&Rare::Totals(self.ended)));
         }
         for name in self.groups.values() {
             add(&encode(&Rare::GroupName(Box::new(*name))));

@@ -2,6 +2,7 @@
 //! fields are the schema, which `docs/output-schema.md` describes.
 
 mod build;
+mod sums;
 
 pub use build::Limits;
 
@@ -344,6 +345,8 @@ pub struct OomTrigger {
     pub constraint: &'static str,
     /// The memory cgroup whose limit was hit, or 0.
     pub memcg: u64,
+    /// Its path below the root of its hierarchy, where it was found.
+    pub memcg_name: Option<String>,
     /// The allocation's order; -1 for sysrq.
     pub order: i32,
     /// The victim's points.

@@ -2,101 +2,13 @@
 
 use std::collections::HashMap;
 
-use vmtrace_common::record::{Header, TLB_REASONS, Totals};
+use vmtrace_common::record::Totals;
 
 use crate::region::Spread;
 
-/// Sums over threads of what the kernel side counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Account {
-    /// Growth of the kernel's `min_flt`.
-    pub min_flt: u64,
-    /// Growth of the kernel's `maj_flt`.
-    pub maj_flt: u64,
-    /// Faults that ended under the programs' eyes.
-    pub seen: u64,
-    /// Sent one by one.
-    pub emitted: u64,
-    /// Folded for want of room.
-    pub spilled: u64,
-    /// Neither.
-    pub lost: u64,
-    /// Left out by a filter in the kernel.
-    pub filtered: u64,
-    /// Their end was not seen.
-    pub stale: u64,
-    /// TLB flushes by reason.
-    pub flushes: [u64; TLB_REASONS],
-    /// Pages flushed one by one.
-    pub pages: u64,
-    /// Flushes of everything.
-    pub full_flushes: u64,
-}
-
-impl From<&Totals> for Account {
-    fn from(totals: &Totals) -> Self {
-        Self {
-            min_flt: totals.min_flt,
-            maj_flt: totals.maj_flt,
-            seen: totals.seen,
-            emitted: totals.emitted,
-            spilled: totals.spilled,
-            lost: totals.lost,
-            filtered: totals.filtered,
-            stale: totals.stale,
-            flushes: totals.flushes,
-            pages: totals.pages,
-            full_flushes: totals.full_flushes,
-        }
-    }
-}
-
-impl Account {
-    /// Adds another one. What a hostile recording claims must not overflow.
-    pub fn add(&mut self, other: &Self) {
-        let pairs = [
-            (&mut self.min_flt, other.min_flt),
-            (&mut self.maj_flt, other.maj_flt),
-            (&mut self.seen, other.seen),
-            (&mut self.emitted, other.emitted),
-            (&mut self.spilled, other.spilled),
-            (&mut self.lost, other.lost),
-            (&mut self.filtered, other.filtered),
-            (&mut self.stale, other.stale),
-            (&mut self.pages, other.pages),
-            (&mut self.full_flushes, other.full_flushes),
-        ];
-        let flushes = self.flushes.iter_mut().zip(other.flushes);
-        for (mine, theirs) in pairs.into_iter().chain(flushes) {
-            *mine = mine.saturating_add(theirs);
-        }
-    }
-
-    /// As a record of its own.
-    pub fn totals(&self, header: Header) -> Totals {
-        Totals {
-            header,
-            min_flt: self.min_flt,
-            maj_flt: self.maj_flt,
-            seen: self.seen,
-            emitted: self.emitted,
-            spilled: self.spilled,
-            lost: self.lost,
-            filtered: self.filtered,
-            stale: self.stale,
-            flushes: self.flushes,
-            pages: self.pages,
-            full_flushes: self.full_flushes,
-        }
-    }
-
-    /// Whether everything seen is somewhere.
-    pub fn balances(&self) -> bool {
-        let places = [self.emitted, self.spilled, self.lost, self.filtered];
-        let somewhere = places.into_iter().fold(0_u64, u64::saturating_add);
-        self.seen == somewhere && self.lost == 0 && self.stale == 0
-    }
-}
+/// Sums over threads, in the words of one thread's account: whose it is, the header
+/// does not say.
+pub type Account = Totals;
 
 /// The accounts of all processes: of their threads, each told once, when nothing
 /// of it runs any more or the session ends.
@@ -114,13 +26,13 @@ impl Accounts {
         if process >= self.closed.len() {
             self.closed.resize(process + 1, Account::default());
         }
-        self.closed[process].add(&totals.into());
+        self.closed[process].add(totals);
     }
 
     /// What was counted of all threads that had ended where a part of a recording
     /// begins, under an id that is no thread's.
     pub fn so_far(&mut self, id: u32, process: u32, totals: &Totals) {
-        self.so_far.insert(id, (process, totals.into()));
+        self.so_far.insert(id, (process, *totals));
     }
 
     /// Every process's account, by its place in the world.

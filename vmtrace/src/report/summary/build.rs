@@ -3,11 +3,12 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::sums::Sums;
 use super::{
-    Bar, ByRow, ByTable, Classes, Copied, Kinds, OomKill, OomTrigger, OomVictim, ProcessSummary,
-    Reasons, RegionSummary, SCHEMA, Stats, Summary, Tlb,
+    Bar, ByRow, ByTable, Copied, OomKill, OomTrigger, OomVictim, ProcessSummary, Reasons,
+    RegionSummary, SCHEMA, Summary, Tlb,
 };
-use crate::fault::{Class, Kind};
+use crate::fault::Kind;
 use crate::pipeline::{Observer, Pipeline, Story};
 use crate::preface::Preface;
 use crate::recording;
@@ -18,7 +19,6 @@ use crate::tally::By;
 use crate::tally::account::Account;
 use crate::tally::cells::Cell;
 use crate::tally::keyed::Key;
-use crate::tally::latency::Distribution;
 use crate::term::escape;
 use vmtrace_common::evidence::nature;
 
@@ -29,93 +29,6 @@ pub struct Limits {
     pub processes: usize,
     /// Regions of each, and rows of a table.
     pub regions: usize,
-}
-
-/// Sums of one kind, class or row.
-#[derive(Clone, Debug, Default)]
-struct Sum {
-    count: u64,
-    total: u64,
-    max: u64,
-    latencies: Distribution,
-}
-
-impl Sum {
-    fn add(&mut self, cell: &Cell) {
-        self.count = self.count.saturating_add(cell.count);
-        self.total = self.total.saturating_add(cell.total);
-        self.max = self.max.max(cell.max);
-        self.latencies.merge(cell.latencies(), cell.max);
-    }
-
-    fn absorb(&mut self, other: &Self) {
-        self.count = self.count.saturating_add(other.count);
-        self.total = self.total.saturating_add(other.total);
-        self.max = self.max.max(other.max);
-        self.latencies.absorb(&other.latencies);
-    }
-
-    fn stats(&self) -> Stats {
-        Stats {
-            count: self.count,
-            total_ns: self.total,
-            p50_ns: self.latencies.percentile(500),
-            p90_ns: self.latencies.percentile(900),
-            p99_ns: self.latencies.percentile(990),
-            p999_ns: self.latencies.percentile(999),
-            max_ns: self.max,
-        }
-    }
-}
-
-/// Sums by kind.
-#[derive(Clone, Debug)]
-struct Sums(Vec<Option<Box<Sum>>>);
-
-impl Default for Sums {
-    fn default() -> Self {
-        Self(vec![None; Kind::COUNT])
-    }
-}
-
-impl Sums {
-    fn of<'a>(cells: impl Iterator<Item = &'a Cell>) -> Self {
-        let mut sums = Self::default();
-        cells.for_each(|cell| sums.at(cell.kind).add(cell));
-        sums
-    }
-
-    fn at(&mut self, kind: Kind) -> &mut Sum {
-        self.0[kind.index()].get_or_insert_default()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Kind, &Sum)> {
-        let kinds = Kind::ALL.into_iter().zip(&self.0);
-        kinds.filter_map(|(kind, sum)| Some((kind, sum.as_deref()?)))
-    }
-
-    fn absorb(&mut self, other: &Self) {
-        other.iter().for_each(|(kind, sum)| self.at(kind).absorb(sum));
-    }
-
-    fn kinds(&self) -> Kinds {
-        Kinds(self.iter().map(|(kind, sum)| (kind, sum.stats())).collect())
-    }
-
-    fn classes(&self) -> Classes {
-        Classes(Class::ALL.map(|class| {
-            let mut all = Sum::default();
-            let kinds = self.iter().filter(|(kind, _)| kind.class() == class);
-            kinds.for_each(|(_, sum)| all.absorb(sum));
-            all.stats()
-        }))
-    }
-
-    fn all(&self) -> Sum {
-        let mut all = Sum::default();
-        self.iter().for_each(|(_, sum)| all.absorb(sum));
-        all
-    }
 }
 
 /// What building a report needs of a pipeline.
@@ -429,6 +342,7 @@ fn kill<O: Observer>(story: &Story, preface: &Preface, builder: &Builder<'_, O>)
             comm: cause.trigger_comm.clone(),
             constraint: cause.constraint,
             memcg: cause.memcg,
+            memcg_name: builder.pipeline.memory_group(cause.memcg).map(str::to_owned),
             order: cause.order,
             points: cause.points,
             total_pages: cause.total_pages,

@@ -327,7 +327,10 @@ fn why(kill: &OomKill) -> Option<String> {
     let trigger = kill.trigger.as_ref()?;
     let limit = match trigger.constraint {
         "none" => "the machine's memory".to_owned(),
-        "memcg" => format!("the limit of memory cgroup {}", trigger.memcg),
+        "memcg" => match &trigger.memcg_name {
+            Some(name) => format!("the limit of memory cgroup {name}"),
+            None => format!("the limit of memory cgroup {}", trigger.memcg),
+        },
         "cpuset" => "the memory of its cpuset".to_owned(),
         "mempolicy" => "the memory its policy allows".to_owned(),
         other => format!("a limit of kind {other}"),
