@@ -142,6 +142,8 @@ trait Call: Ending {
     fn vma(&self) -> u64;
     /// An exception was taken.
     fn taken(&self) -> bool;
+    /// Its region was looked at when it began.
+    fn is_placed(&self) -> bool;
 }
 
 /// Its arguments and what it answers.
@@ -189,6 +191,11 @@ impl Call for Returned<'_> {
     #[inline(always)]
     fn taken(&self) -> bool {
         self.0.arg::<u64>(3) != 0
+    }
+
+    #[inline(always)]
+    fn is_placed(&self) -> bool {
+        false
     }
 }
 
@@ -296,6 +303,11 @@ impl Call for Kept<'_> {
     fn taken(&self) -> bool {
         self.thread().origin() != origin::GUP
     }
+
+    #[inline(always)]
+    fn is_placed(&self) -> bool {
+        self.thread().region != 0
+    }
 }
 
 /// Faults without an exception begin here; those that may end without a region
@@ -331,7 +343,7 @@ fn leave<R: Read>(task: Current, thread: &mut Thread, now: u64, call: &impl Call
         thread.retries = thread.retries.saturating_add(1);
         return;
     }
-    if ret & ret::COMPLETED == 0 {
+    if ret & ret::COMPLETED == 0 && !call.is_placed() {
         vma::touch::<R>(task, thread, now, call.vma(), || call.taken());
     }
     let failed = ret & (ret::ERROR & !ret::FALLBACK) != 0;
