@@ -2,7 +2,7 @@
 //!
 //! `vmtrace-tests [--long] [NAME…]` runs the tests whose names contain one of the given
 //! words and prints a line for each; `vmtrace-tests workload …` is what they
-//! trace, and `vmtrace-tests bench …` measures what tracing costs.
+//! trace, and `vmtrace-tests bench …` measures what tracing costs, and what others cost.
 
 mod backends;
 mod bench;

@@ -33,12 +33,26 @@ pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
             let threads = threads.parse().context("storm takes a number of threads")?;
             storm(threads, millis.parse().context("storm takes milliseconds")?)?;
         }
-        ["cost", rounds, ref rest @ ..] => {
-            cost(rounds.parse().context("cost takes a number of rounds")?, rest.first().copied())?;
-        }
+        ["cost", rounds] => cost(rounds.parse().context("cost takes a number of rounds")?)?,
         ["measured", rounds, result] => {
             let rounds = rounds.parse().context("measured takes a number of rounds")?;
             bench::measured(rounds, result.as_ref())?;
+        }
+        ["crowd", count, result] => {
+            let count = count.parse().context("crowd takes a number of processes")?;
+            bench::crowd(count, result.as_ref())?;
+        }
+        ["parts", count, result] => {
+            let count = count.parse().context("parts takes a number of regions")?;
+            bench::parts(count, result.as_ref())?;
+        }
+        ["spread", count, result] => {
+            let count = count.parse().context("spread takes a number of CPUs")?;
+            bench::spread(count, result.as_ref())?;
+        }
+        ["timed", rounds, result] => {
+            let rounds = rounds.parse().context("timed takes a number of rounds")?;
+            bench::timed(rounds, result.as_ref())?;
         }
         ["until", ready, done] => bench::until(ready.as_ref(), done.as_ref())?,
         ["hold", mib] => child::hold(mib.parse().context("hold takes a number of MiB")?)?,
@@ -162,20 +176,15 @@ fn stuck(millis: u64) -> Result<()> {
 }
 
 /// Prints what a first write to a page costs, in nanoseconds: with the guest's
-/// clock counting instructions, that many. The first rounds are dearer. With a
-/// file, that has the bare numbers.
-fn cost(rounds: usize, file: Option<&str>) -> Result<()> {
+/// clock counting instructions, that many. The first rounds are dearer.
+fn cost(rounds: usize) -> Result<()> {
     const PAGES: usize = 4096;
-    let mut all = String::new();
     for round in 0..rounds {
         let mapping = Mapping::new(What::Anonymous, PAGES)?;
         let began = Instant::now();
         mapping.write();
         let each = began.elapsed().as_nanos() / PAGES as u128;
-        match file {
-            Some(_) => all.push_str(&(each.to_string() + "\n")),
-            None => crate::harness::print(format_args!("round {round}: {each} ns a fault")),
-        }
+        crate::harness::print(format_args!("round {round}: {each} ns a fault"));
     }
-    file.map_or(Ok(()), |file| std::fs::write(file, all)).context("cannot write the result")
+    Ok(())
 }

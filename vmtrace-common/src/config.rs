@@ -1,10 +1,19 @@
-//! What user space tells the programs before they are loaded, as one `.rodata`
-//! global: the verifier sees constants and drops the branches not taken.
+//! What user space tells the programs before they are loaded. The loader writes
+//! it into their instructions: the verifier sees constants and drops the branches
+//! not taken, and reading a setting costs a fault nothing.
 
 use core::mem::size_of;
 
 /// Not resolved: what needs this field is left out.
 pub const ABSENT: u32 = u32::MAX;
+
+/// What stands in the instructions where the loader is to write a setting.
+pub mod blank {
+    /// An immediate operand: this, and the setting's offset in [`Config`](super::Config).
+    pub const IMMEDIATE: u32 = 0x5e77_0000;
+    /// A load's offset: this, and a quarter of that. No struct of ours is so large.
+    pub const LOAD: u16 = 0x7a00;
+}
 
 /// Rings to a CPU. A program that writes faults has one of its own, so that the
 /// kernel's rule that a program never runs twice at once on a CPU makes each
@@ -36,8 +45,9 @@ pub mod lane {
 /// that one: a ring of `n` slots comes with eight of `n / 16`.
 pub const SIDE_SHIFT: u32 = 4;
 
-/// Slots in the table of regions that were described already.
-pub const KNOWN_REGIONS: u32 = 1 << 14;
+/// Slots in the table of regions that were described already, of two regions each:
+/// 4 MiB, so that a hundred thousand are not described again and again.
+pub const KNOWN_REGIONS: u32 = 1 << 18;
 
 /// How many slots are tried for a thread whose own is another's.
 pub const CROWD_PROBES: u32 = 8;
@@ -81,10 +91,16 @@ pub struct Config {
     pub crowd_mask: u32,
     /// Slots in the main ring of a CPU, less one; a power of two less one.
     pub ring_mask: u32,
+    /// How many of them are used: all, or none where faults are only counted.
+    pub ring_room: u32,
+    /// How many are full when the reader is woken.
+    pub ring_bell: u32,
     /// Slots in each side ring, less one.
     pub side_mask: u32,
-    /// Slots of all of a CPU's rings.
-    pub ring_stride: u32,
+    /// How many of them are used.
+    pub side_room: u32,
+    /// CPUs with rings: a lane's cursors lie side by side, one for each.
+    pub cpus: u32,
     /// Slots in the main lane's spill table, less one.
     pub spill_mask: u32,
     /// Slots in each side lane's spill table, less one.
@@ -101,13 +117,18 @@ pub struct Config {
     pub min_latency: u64,
     /// Only faults that the kernel counts as major are sent.
     pub only_major: u32,
+    /// Either of the two leaves faults out.
+    pub filtered: u32,
+    /// `task_struct.mm`, where how often that was changed can be read from the current
+    /// task; else [`ABSENT`].
+    pub current_mm: u32,
     /// Where `oom:mark_victim` keeps its fields.
     pub victim: VictimFields,
     /// Where the kernel keeps things.
     pub at: Offsets,
 }
 
-const _: () = assert!(size_of::<Config>() <= 512, "a global the loader can override");
+const _: () = assert!(size_of::<Config>() <= 512, "what a blank can say");
 
 /// Offsets in the `oom:mark_victim` event, from its tracefs format, or [`ABSENT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

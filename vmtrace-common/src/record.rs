@@ -75,7 +75,21 @@ impl Fault {
     }
 }
 
-const _: () = assert!(size_of::<Fault>() == 64 && offset_of!(Fault, error) == 48);
+const _: () = assert!(
+    size_of::<Fault>() == 64
+        && offset_of!(Fault, region) == 32
+        && offset_of!(Fault, pid) == 40
+        && offset_of!(Fault, error) == 48
+        && offset_of!(Fault, flags) == 50
+        && offset_of!(Fault, ret) == 52
+        && offset_of!(Fault, marks) == 54
+        && offset_of!(Fault, nature) == 56
+        && offset_of!(Fault, cpu) == 58
+        && offset_of!(Fault, retries) == 60
+        && offset_of!(Fault, via) == 61
+        && offset_of!(Fault, signal) == 62
+        && offset_of!(Fault, code) == 63
+);
 
 /// Which rare record follows a [`Header`].
 pub mod tag {

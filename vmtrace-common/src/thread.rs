@@ -7,79 +7,82 @@
 
 use core::mem::{offset_of, size_of};
 
-use crate::record::{Header, TLB_REASONS, Totals};
+use crate::record::{Fault, Header, TLB_REASONS, Totals};
 
 /// How far a fault in flight has come.
 pub mod state {
+    /// None was ever open: the kernel's counters are still to be read.
+    pub const NEW: u8 = 0;
     /// No fault is open.
-    pub const IDLE: u8 = 0;
+    pub const IDLE: u8 = 1;
     /// The exception was taken.
-    pub const OPEN: u8 = 1;
+    pub const OPEN: u8 = 2;
     /// `handle_mm_fault` failed: a signal or a fix-up follows.
-    pub const FAILED: u8 = 2;
+    pub const FAILED: u8 = 3;
     /// `get_user_pages` looks for a page, and faults if it finds none.
-    pub const LOOKING: u8 = 3;
+    pub const LOOKING: u8 = 4;
 }
 
 /// One traced thread. What every fault touches lies in the first two cache
 /// lines, and the size is a power of two: the index of an array is then a shift.
+/// What goes into a fault's record lies here as it lies there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Thread {
+    /// The process.
+    pub pid: u32,
     /// Whose this is; 0 for nobody's. Written last.
     pub tid: u32,
-    /// Whether a thread whose id ends in the same bits as this slot's number lies
-    /// elsewhere, or did. The slot's own, whosever it is: it is only ever set.
-    pub crowded: u32,
     /// When the fault in flight began.
     pub start: u64,
     /// Its address.
     pub address: u64,
     /// The exception's error code.
     pub error: u16,
-    /// The handler's flags.
+    /// The handler's flags when it failed.
     pub flags: u16,
     /// What the handler answered when it failed.
     pub ret: u16,
     /// The marks so far.
     pub marks: u16,
-    /// The region's nature, where the end of a fault cannot see it.
+    /// The nature of the region it touched.
     pub nature: u16,
+    /// Nothing: the CPU's place.
+    pub reserved: u16,
     /// How often the handler asked to be called again.
     pub retries: u8,
-    /// [`origin`](crate::evidence::origin).
-    pub origin: u8,
+    /// [`Fault::via`]: where it came from and, where that is known beforehand, how
+    /// it ends.
+    pub via: u8,
+    /// Nothing: a signal's place.
+    pub reserved_too: u16,
+    /// The start of the region it touched; 0 as long as that is not known.
+    pub region: u64,
     /// [`state`].
     pub state: u8,
-    /// Whether `min_base` and `maj_base` were read.
-    pub based: u8,
     /// Nothing.
-    pub reserved: u16,
-    /// Its region's start, where the end of a fault cannot see it.
-    pub region: u64,
+    pub reserved_as_well: [u8; 3],
+    /// How often the address space had changed at the last fault's end. Stands for
+    /// nothing where [`last_vma`](Self::last_vma) is 0.
+    pub last_change: u32,
     /// Faults that ended.
     pub seen: u64,
-    /// Faults written to a ring.
-    pub emitted: u64,
+    /// The region that the last fault touched, its `vm_area_struct`; 0 where it has
+    /// to be looked at again.
+    pub last_vma: u64,
+    /// Its start.
+    pub last_start: u64,
     /// `min_flt` after the last traced fault.
     pub min_last: u64,
     /// `maj_flt` after the last traced fault.
     pub maj_last: u64,
-    /// The region that the last fault touched: its `vm_area_struct`.
-    pub last_vma: u64,
-    /// Its start.
-    pub last_start: u64,
-    /// How often the address space had changed then. Where that is not known,
-    /// `last_vma` is 0.
-    pub last_change: u32,
     /// Its nature.
     pub last_nature: u16,
     /// Nothing.
-    pub reserved_too: u16,
-    /// The process.
-    pub pid: u32,
-    /// Tells this address space from an earlier one of the same process.
-    pub space: u32,
+    pub reserved_besides: u16,
+    /// Not 0 where a thread whose id ends in the same bits as this slot's index is,
+    /// or was, entered elsewhere.
+    pub crowded: u32,
     /// Faults folded into a spill table.
     pub spilled: u64,
     /// Its instruction, where the end of a fault cannot see it.
@@ -106,9 +109,27 @@ pub struct Thread {
     pub full_flushes: u64,
     /// The slot of the spill table that the last fault fell into.
     pub last_spill: u64,
+    /// Tells this address space from an earlier one of the same process.
+    pub space: u32,
+    /// The handler's flags that a probe keeps for its return probe.
+    pub kept_flags: u16,
+    /// Nothing.
+    pub reserved_last: u16,
 }
 
 impl Thread {
+    /// Whether a fault is in flight.
+    #[inline(always)]
+    pub const fn is_open(&self) -> bool {
+        self.state > state::IDLE
+    }
+
+    /// Where the fault in flight came from: [`origin`](crate::evidence::origin).
+    #[inline(always)]
+    pub const fn origin(&self) -> u8 {
+        self.via & 0xf
+    }
+
     /// Its account as a record.
     #[inline(always)]
     pub fn totals(&self, header: Header) -> Totals {
@@ -117,7 +138,12 @@ impl Thread {
             min_flt: self.min_last - self.min_base,
             maj_flt: self.maj_last - self.maj_base,
             seen: self.seen,
-            emitted: self.emitted,
+            // What became of a fault is one of four, and this one is the rule.
+            emitted: self
+                .seen
+                .saturating_sub(self.spilled)
+                .saturating_sub(self.lost)
+                .saturating_sub(self.filtered),
             spilled: self.spilled,
             lost: self.lost,
             filtered: self.filtered,
@@ -133,11 +159,10 @@ impl Thread {
     /// program for its whole process goes on under the first one's id.
     #[inline(always)]
     pub fn settle(&mut self) {
-        self.based = 0;
+        self.state = state::NEW;
         (self.min_last, self.min_base) = (0, 0);
         (self.maj_last, self.maj_base) = (0, 0);
         self.seen = 0;
-        self.emitted = 0;
         self.spilled = 0;
         self.lost = 0;
         self.filtered = 0;
@@ -149,8 +174,17 @@ impl Thread {
 }
 
 const _: () = assert!(size_of::<Thread>() == 256);
-const _: () = assert!(offset_of!(Thread, start) == 8 && offset_of!(Thread, error) == 24);
-const _: () = assert!(offset_of!(Thread, nature) == 32 && offset_of!(Thread, min_last) == 64);
+const _: () = assert!(
+    offset_of!(Thread, pid) == 0
+        && offset_of!(Thread, tid) == 4
+        && offset_of!(Thread, error) == 24
+        && offset_of!(Thread, marks) == 30
+        && offset_of!(Thread, nature) == 32
+        && offset_of!(Thread, retries) == 36
+        && offset_of!(Thread, via) == 37
+        && offset_of!(Thread, region) == 40
+        && offset_of!(Thread, crowded) < 128
+);
 
 /// One ring's positions: counts of slots, ever growing. The two sides write a
 /// cache line each.
@@ -161,12 +195,20 @@ pub struct Cursor {
     pub head: u64,
     /// How many were not, for want of room: spilled or lost.
     pub full: u64,
+    /// The ring's first slot. User space's, before any program runs.
+    pub first: u32,
     /// Nothing.
-    pub reserved: [u64; 6],
+    pub reserved: u32,
+    /// Nothing.
+    pub reserved_as_well: [u64; 5],
     /// How many were read. User space's.
     pub tail: u64,
     /// Nothing.
     pub reserved_too: [u64; 7],
+    /// Where the program writes a fault that the ring has no room for.
+    pub aside: Fault,
+    /// Nothing.
+    pub reserved_last: [u64; 8],
 }
 
-const _: () = assert!(size_of::<Cursor>() == 128);
+const _: () = assert!(size_of::<Cursor>() == 256);

@@ -1,57 +1,81 @@
-//! The session's settings, as the loader wrote them into `.rodata`.
+//! The session's settings: blanks in the instructions, which the loader fills in.
+//!
+//! rustc emits no relocations for the fields of a kernel's structs, and a setting
+//! read from `.rodata` costs every fault two instructions and more to compare it.
+//! So a setting is an immediate operand, or a load's offset, with a value that
+//! stands for nothing else ([`blank`](vmtrace_common::config::blank)), and
+//! `vmtrace::probe::blanks` puts the right one in its place.
 
-use vmtrace_common::config::{Config, Offsets, VictimFields};
+use core::arch::asm;
 
-/// Overridden by the loader, then frozen: the verifier reads these as
-/// constants, so a branch on one costs nothing.
-#[unsafe(no_mangle)]
-static CONFIG: Config = Config {
-    everything: 0,
-    follow: 1,
-    own: 0,
-    thread_mask: 0,
-    crowd_mask: 0,
-    ring_mask: 0,
-    side_mask: 0,
-    ring_stride: 1,
-    spill_mask: 0,
-    spill_side_mask: 0,
-    spill_stride: 1,
-    tlb_events: 0,
-    task_btf: 0,
-    tally: 0,
-    min_latency: 0,
-    only_major: 0,
-    victim: VictimFields::ABSENT,
-    at: Offsets::ABSENT,
-};
+use vmtrace_common::config::blank;
 
-/// The settings.
+/// The field of [`Config`](vmtrace_common::config::Config) that lies at `PLACE`.
 #[inline(always)]
-pub(crate) fn settings() -> &'static Config {
-    &CONFIG
+pub(crate) fn setting<const PLACE: usize>() -> u32 {
+    let value: u32;
+    // SAFETY: a constant in a register.
+    unsafe {
+        asm!(
+            "{0} = {1}",
+            out(wreg) value,
+            const blank::IMMEDIATE as usize | PLACE,
+            // Not `pure`: to keep a copy of it would cost more than it does.
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    value
 }
 
-/// Reads a setting in a way that the compiler may not fold: the loader replaces
-/// its value after compilation.
+/// The same of one of eight bytes.
 #[inline(always)]
-pub(crate) fn read<T: Copy>(setting: &'static T) -> T {
-    // SAFETY: a reference is valid to read.
-    unsafe { core::ptr::read_volatile(setting) }
+pub(crate) fn long_setting<const PLACE: usize>() -> u64 {
+    let value: u64;
+    // SAFETY: a constant in a register.
+    unsafe {
+        asm!(
+            "{0} = {1} ll",
+            out(reg) value,
+            const blank::IMMEDIATE as usize | PLACE,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    value
 }
 
-/// Reads one field of [`Config`].
+/// One field of [`Config`](vmtrace_common::config::Config).
 macro_rules! config {
     ($($field:ident).+) => {
-        $crate::config::read(&$crate::config::settings().$($field).+)
+        $crate::config::setting::<{ $crate::config::place!($($field).+) }>()
     };
 }
 
-/// Reads one of the kernel's offsets.
+/// One field of eight bytes.
+macro_rules! config_long {
+    ($field:ident) => {
+        $crate::config::long_setting::<{ $crate::config::place!($field) }>()
+    };
+}
+
+/// One of the kernel's offsets.
 macro_rules! at {
     ($field:ident) => {
         $crate::config::config!(at.$field)
     };
 }
 
-pub(crate) use {at, config};
+/// Where in [`Config`](vmtrace_common::config::Config) a field lies.
+macro_rules! place {
+    ($($field:ident).+) => {
+        core::mem::offset_of!(vmtrace_common::config::Config, $($field).+)
+    };
+}
+
+/// Reads a field of a kernel struct: `read!(R: u64, base, field)`.
+macro_rules! read {
+    ($how:ident: $type:ident, $base:expr, $field:ident) => {
+        <$how as $crate::kernel::Read>::$type::<{ $crate::config::place!(at.$field) }>($base)
+    };
+}
+
+pub(crate) use {at, config, config_long, place, read};

@@ -1,138 +1,166 @@
 //! Sending: a finished fault to its ring or spill table, a rare record to its own.
 
-use core::{
-    arch::asm,
-    mem::{offset_of, size_of},
-};
+use core::{arch::asm, mem::size_of};
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    helpers::bpf_get_smp_processor_id,
     maps::ring_buf::RingBufEntry,
 };
 use vmtrace_common::{
     buckets,
     config::{SPILL_ANYBODY, SPILL_ANYWHERE, SPILL_PROBES, SPILL_WINDOW, lane},
-    evidence::{end, flag, ret},
+    evidence::{flag, ret},
     record::{Fault, Header, Spill, tag},
     thread::{Thread, state},
 };
 
 use crate::{
-    config::config,
+    config::{config, config_long},
     inflight,
     maps::{CURSORS, RARE, RINGS, SPILLS, count},
-    target::Ids,
+    target::{Current, Ids},
 };
 
 /// Rare records wait for the reader's next tick unless this much has gathered.
 const RARE_WAKEUP: u64 = 1 << 18;
 
-/// What the end of a fault knows beside the fault in flight.
-#[derive(Clone, Copy)]
-pub(crate) struct Ending {
-    pub(crate) address: u64,
-    pub(crate) ip: u64,
-    pub(crate) region: u64,
-    pub(crate) nature: u16,
-    pub(crate) flags: u16,
-    pub(crate) ret: u16,
-    pub(crate) end: u8,
-    pub(crate) signal: u8,
-    pub(crate) code: u8,
+/// What the end of a fault knows beside the fault in flight. Each is read where it
+/// is written: what is read earlier would have to be kept over the calls between.
+pub(crate) trait Ending {
+    /// The address, as the end knows it.
+    fn address(&self) -> u64;
+    /// The instruction.
+    fn ip(&self) -> u64;
+    /// The handler's flags, where they are not noted already.
+    fn flags(&self) -> u16;
+    /// Its answer, where that is not.
+    fn ret(&self) -> u16;
+    /// [`end`](vmtrace_common::evidence::end), where that is not.
+    fn end(&self) -> u8;
+    /// The signal and its code in the upper half.
+    fn signal(&self) -> u16;
 }
 
-/// Closes the fault in flight and sends it, through the calling program's own
-/// lane.
+/// Closes the fault in flight, which ended at `now`, and sends it through the
+/// calling program's own lane.
 #[inline(always)]
-pub(crate) fn finish(lane: u32, ids: Ids, thread: &mut Thread, ending: &Ending) {
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
-    // How long one took that was not seen whole is not known.
-    let latency = if ending.end == end::RECONSTRUCTED { 0 } else { now - thread.start };
+pub(crate) fn finish(
+    lane: u32,
+    task: Current,
+    thread: &mut Thread,
+    now: u64,
+    ending: &impl Ending,
+) {
     thread.state = state::IDLE;
     thread.seen += 1;
-    inflight::account(ids, thread);
-    if config!(min_latency) != 0 && latency < config!(min_latency)
-        || config!(only_major) != 0
-            && ending.ret & ret::MAJOR == 0
-            && ending.flags & flag::TRIED == 0
-    {
-        thread.filtered += 1;
-        return;
+    inflight::account(task, thread);
+    if config!(filtered) != 0 {
+        let major = ending.ret() & ret::MAJOR != 0 || ending.flags() & flag::TRIED != 0;
+        if now - thread.start < config_long!(min_latency) || config!(only_major) != 0 && !major {
+            thread.filtered += 1;
+            return;
+        }
     }
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    let fault = Fault {
-        time: now,
-        latency,
-        address: ending.address,
-        ip: ending.ip,
-        region: ending.region,
-        pid: ids.pid,
-        tid: ids.tid,
-        error: thread.error,
-        flags: ending.flags,
-        ret: ending.ret,
-        marks: thread.marks,
-        nature: ending.nature,
-        cpu: cpu as u16,
-        retries: thread.retries,
-        via: Fault::via(thread.origin, ending.end),
-        signal: ending.signal,
-        code: ending.code,
-    };
-    send(lane, cpu, thread, &fault);
-}
-
-#[inline(always)]
-fn send(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
-    if config!(tally) != 0 {
-        if lane == lane::END && fold_again(cpu, thread, fault) {
-            return;
-        }
-        fold_away(lane, cpu, thread, fault);
+    if config!(tally) != 0 && lane == lane::END && fold_again(cpu, thread, now, ending) {
         return;
     }
-    let Some(cursor) = CURSORS.get_ptr_mut(cpu * lane::COUNT + lane) else {
+    let Some(cursor) = CURSORS.get_ptr_mut(lane * config!(cpus) + cpu) else {
         thread.lost += 1;
         return;
     };
-    let mask = if lane == lane::END { config!(ring_mask) } else { config!(side_mask) };
+    let (room, mask) = if lane == lane::END {
+        (config!(ring_room), config!(ring_mask))
+    } else {
+        (config!(side_room), config!(side_mask))
+    };
     // SAFETY: only this program writes `head`, and it does not run twice at
     // once on a CPU; `tail` is user space's, read once.
     let (head, tail) =
         unsafe { ((*cursor).head, core::ptr::read_volatile(&raw const (*cursor).tail)) };
     let used = head.wrapping_sub(tail);
-    if used <= u64::from(mask) {
-        let base = if lane == lane::END {
-            0
-        } else {
-            config!(ring_mask) + 1 + (lane - 1) * (config!(side_mask) + 1)
+    if used >= u64::from(room) {
+        // SAFETY: as `head`.
+        let aside = unsafe {
+            (*cursor).full += 1;
+            &mut (*cursor).aside
         };
-        let slot = cpu * config!(ring_stride) + base + (head as u32 & mask);
-        if let Some(slot) = RINGS.get_ptr_mut(slot) {
-            // SAFETY: the slot is ours until `head` moves past it.
-            unsafe {
-                slot.write(*fault);
-                publish();
-                core::ptr::write_volatile(&raw mut (*cursor).head, head + 1);
-            }
-            thread.emitted += 1;
-            if used == u64::from(mask >> 1) {
-                ring_the_bell();
-            }
-            return;
-        }
+        write(aside, cpu, thread, now, ending);
+        put_aside(lane, cpu, thread, aside);
+        return;
     }
-    // SAFETY: as `head`.
-    unsafe { (*cursor).full += 1 };
-    fold_away(lane, cpu, thread, fault);
+    // SAFETY: written once, before any program runs.
+    let slot = unsafe { (*cursor).first } + (head as u32 & mask);
+    let Some(slot) = RINGS.get_ptr_mut(slot) else {
+        thread.lost += 1;
+        return;
+    };
+    // SAFETY: the slot is ours until `head` moves past it.
+    unsafe {
+        write(slot, cpu, thread, now, ending);
+        publish();
+        core::ptr::write_volatile(&raw mut (*cursor).head, head + 1);
+    }
+    if lane == lane::END && used == u64::from(config!(ring_bell)) {
+        ring_the_bell();
+    }
+}
+
+/// Writes a fault's record, word by word: half of it lies in the thread's entry as
+/// it will lie here.
+#[inline(always)]
+fn write(fault: *mut Fault, cpu: u32, thread: &Thread, now: u64, ending: &impl Ending) {
+    let to = fault.cast::<u64>();
+    // SAFETY: a record of eight words, whose layout is asserted where it is defined,
+    // and pairs of words of a map value's; all are aligned.
+    unsafe {
+        to.write(now);
+        to.add(1).write(now - thread.start);
+        to.add(2).write(ending.address());
+        to.add(3).write(ending.ip());
+        to.add(4).write(thread.region);
+        to.add(5).write((&raw const thread.pid).cast::<u64>().read());
+        let [evidence, place] = last_words(cpu, thread, ending);
+        to.add(6).write(evidence);
+        to.add(7).write(place);
+    }
+}
+
+/// A record's last two words: its evidence, the CPU and the retries.
+#[inline(always)]
+fn last_words(cpu: u32, thread: &Thread, ending: &impl Ending) -> [u64; 2] {
+    // SAFETY: pairs of words of a map value's, which are aligned.
+    let (evidence, place) = unsafe {
+        (
+            (&raw const thread.error).cast::<u64>().read(),
+            (&raw const thread.nature).cast::<u64>().read(),
+        )
+    };
+    let answer = u32::from(ending.ret()) << 16 | u32::from(ending.flags());
+    [
+        evidence | shifted(answer),
+        place
+            | u64::from(cpu) << 16
+            | u64::from(ending.end()) << 44
+            | u64::from(ending.signal()) << 48,
+    ]
+}
+
+/// `value << 16`, in one instruction: what the compiler makes of it, with the shifts
+/// and masks that `value` is made of, takes six.
+#[inline(always)]
+fn shifted(value: u32) -> u64 {
+    let mut value = u64::from(value);
+    // SAFETY: arithmetic on a register.
+    unsafe { asm!("{0} <<= 16", inout(reg) value, options(pure, nomem, nostack)) };
+    value
 }
 
 /// A fault that is not sent goes to the spill table.
 #[inline(always)]
-fn fold_away(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
+fn put_aside(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
     match spill(lane, cpu, fault) {
         Some(slot) => {
             thread.spilled += 1;
@@ -146,45 +174,25 @@ fn fold_away(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
 
 /// Folds a fault into the slot of the thread's last one, if it is like that one.
 #[inline(always)]
-fn fold_again(cpu: u32, thread: &mut Thread, fault: &Fault) -> bool {
+fn fold_again(cpu: u32, thread: &mut Thread, now: u64, ending: &impl Ending) -> bool {
     if thread.last_spill >> 32 != u64::from(cpu + 1) {
         return false;
     }
     let Some(slot) = SPILLS.get_ptr_mut(thread.last_spill as u32) else { return false };
     // SAFETY: the slot is of this CPU's table of this lane.
     let slot = unsafe { &mut *slot };
-    let like = slot.common.pid == fault.pid
-        && slot.common.region == fault.region
-        && fault.region != 0
-        && words(&slot.common) == written(fault);
+    // SAFETY: the record ends in sixteen bytes that lie side by side, aligned.
+    let words = unsafe { (&raw const slot.common.error).cast::<[u64; 2]>().read() };
+    let like = slot.common.pid == thread.pid
+        && slot.common.region == thread.region
+        && thread.region != 0
+        && words == last_words(cpu, thread, ending);
     if like {
-        fold(slot, fault, buckets::quick_index(fault.latency));
+        let latency = now - thread.start;
+        fold(slot, now, latency, buckets::quick_index(latency));
         thread.spilled += 1;
     }
     like
-}
-
-/// A record's last two words: its evidence, the CPU and the retries.
-#[inline(always)]
-fn words(fault: &Fault) -> [u64; 2] {
-    // SAFETY: the record ends in sixteen bytes that lie side by side, aligned.
-    unsafe { (&raw const fault.error).cast::<[u64; 2]>().read() }
-}
-
-const _: () = assert!(size_of::<Fault>() == offset_of!(Fault, error) + 16);
-
-/// The same of one that lies in registers.
-#[inline(always)]
-fn written(fault: &Fault) -> [u64; 2] {
-    [
-        evidence(fault)[0],
-        u64::from(fault.nature)
-            | u64::from(fault.cpu) << 16
-            | u64::from(fault.retries) << 32
-            | u64::from(fault.via) << 40
-            | u64::from(fault.signal) << 48
-            | u64::from(fault.code) << 56,
-    ]
 }
 
 /// Keeps the compiler from moving a store that tells of data above the data;
@@ -252,7 +260,7 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> Option<u32> {
         }
     }
     let (slot, index) = found?;
-    fold(slot, fault, bucket);
+    fold(slot, fault.time, fault.latency, bucket);
     Some(index)
 }
 
@@ -272,18 +280,35 @@ fn evidence(fault: &Fault) -> [u64; 2] {
 }
 
 #[inline(always)]
-fn fold(slot: &mut Spill, fault: &Fault, bucket: usize) {
-    slot.header.time = fault.time;
-    slot.total += fault.latency;
-    if fault.latency > slot.max {
-        slot.max = fault.latency;
+fn fold(slot: &mut Spill, time: u64, latency: u64, bucket: usize) {
+    slot.header.time = time;
+    slot.total += latency;
+    if latency > slot.max {
+        slot.max = latency;
     }
-    if let Some(bucket) = slot.buckets.get_mut(bucket) {
-        *bucket += 1;
-    }
+    // SAFETY: a bucket of the slot's.
+    unsafe { *slot.buckets.as_mut_ptr().add(bounded(bucket)) += 1 };
     // Last, so that a reader never sees a count without its common part.
     publish();
     slot.count += 1;
+}
+
+/// A bucket that is none becomes the first, in a way that the verifier of any kernel
+/// understands: the compiler may compare one copy of the value and use another.
+#[inline(always)]
+fn bounded(bucket: usize) -> usize {
+    let mut bucket = bucket as u64;
+    // SAFETY: arithmetic on a register, and a jump over it.
+    unsafe {
+        asm!(
+            "if {0} < {1} goto +1",
+            "{0} = 0",
+            inout(reg) bucket,
+            const buckets::COUNT,
+            options(nomem, nostack),
+        );
+    }
+    bucket as usize
 }
 
 /// Tells the reader that a ring is half full.

@@ -1,59 +1,86 @@
 //! Reading the kernel's structs: directly through pointers whose type the
 //! verifier knows (fentry, fexit), or through a helper (everything else).
 
-use core::mem::size_of;
+use core::{arch::asm, mem::size_of};
 
 use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_probe_read_kernel_str};
-use vmtrace_common::config::ABSENT;
+use vmtrace_common::config::{ABSENT, blank};
 
-/// A way to read a field of the kernel's.
+use crate::config::setting;
+
+/// A way to read a field of the kernel's, named by the place of its offset in
+/// [`Config`](vmtrace_common::config::Config).
 ///
-/// An absent offset or an unreadable address reads as 0: evidence that is not
+/// An absent field or an unreadable address reads as 0: evidence that is not
 /// there, which is what the callers make of it.
 pub(crate) trait Read {
-    /// Reads eight bytes at `base + offset`.
-    fn u64(base: u64, offset: u32) -> u64;
-    /// Reads four bytes at `base + offset`.
-    fn u32(base: u64, offset: u32) -> u32;
+    /// Reads eight bytes.
+    fn u64<const PLACE: usize>(base: u64) -> u64;
+    /// Reads four bytes.
+    fn u32<const PLACE: usize>(base: u64) -> u32;
+    /// Reads the eight bytes at `address` themselves.
+    fn word(address: u64) -> u64;
 }
 
 /// Plain loads: `base` came from a typed argument, and the verifier turns each
-/// load into one that survives a bad address.
+/// load into one that survives a bad address. The loader makes one whose field is
+/// absent a zero.
 pub(crate) struct Direct;
 
 /// `bpf_probe_read_kernel`.
 pub(crate) struct Helper;
 
+/// A load whose offset is a blank.
+macro_rules! load {
+    ($type:literal, $base:expr, $place:expr) => {{
+        let value: u64;
+        // SAFETY: the verifier accepts this load only where `base` is a typed
+        // kernel pointer and the offset lies within its struct.
+        unsafe {
+            asm!(
+                concat!("{0} = *(", $type, " *)({1} + {2})"),
+                out(reg) value,
+                in(reg) $base,
+                const blank::LOAD as usize + $place / 4,
+                options(pure, readonly, nostack, preserves_flags),
+            );
+        }
+        value
+    }};
+}
+
 impl Read for Direct {
     #[inline(always)]
-    fn u64(base: u64, offset: u32) -> u64 {
-        if offset == ABSENT {
-            return 0;
-        }
-        // SAFETY: the verifier accepts this load only where `base` is a typed
-        // kernel pointer and `offset` lies within its struct.
-        unsafe { core::ptr::read_volatile((base as *const u8).add(offset as usize).cast()) }
+    fn u64<const PLACE: usize>(base: u64) -> u64 {
+        load!("u64", base, PLACE)
     }
 
     #[inline(always)]
-    fn u32(base: u64, offset: u32) -> u32 {
-        if offset == ABSENT {
-            return 0;
-        }
+    fn u32<const PLACE: usize>(base: u64) -> u32 {
+        load!("u32", base, PLACE) as u32
+    }
+
+    #[inline(always)]
+    fn word(address: u64) -> u64 {
         // SAFETY: as above.
-        unsafe { core::ptr::read_volatile((base as *const u8).add(offset as usize).cast()) }
+        unsafe { core::ptr::read_volatile(address as *const u64) }
     }
 }
 
 impl Read for Helper {
     #[inline(always)]
-    fn u64(base: u64, offset: u32) -> u64 {
-        probe(base, offset)
+    fn u64<const PLACE: usize>(base: u64) -> u64 {
+        probe(base, setting::<PLACE>())
     }
 
     #[inline(always)]
-    fn u32(base: u64, offset: u32) -> u32 {
-        probe(base, offset)
+    fn u32<const PLACE: usize>(base: u64) -> u32 {
+        probe(base, setting::<PLACE>())
+    }
+
+    #[inline(always)]
+    fn word(address: u64) -> u64 {
+        probe(address, 0)
     }
 }
 

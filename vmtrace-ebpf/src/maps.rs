@@ -41,7 +41,7 @@ pub(crate) static CGROUPS: HashMap<u64, u32> = HashMap::with_max_entries(4096, 0
 #[map]
 pub(crate) static RINGS: Array<Fault> = Array::with_max_entries(1, SHARED_MEMORY);
 
-/// The rings' positions: `CPU × lane`.
+/// The rings' positions: `lane × CPU`.
 #[map]
 pub(crate) static CURSORS: Array<Cursor> = Array::with_max_entries(1, SHARED_MEMORY);
 
@@ -49,10 +49,10 @@ pub(crate) static CURSORS: Array<Cursor> = Array::with_max_entries(1, SHARED_MEM
 #[map]
 pub(crate) static SPILLS: Array<Spill> = Array::with_max_entries(1, SHARED_MEMORY);
 
-/// Signatures of the regions described already. Entries may be overwritten by
+/// Signatures of the regions described already, the last two of each place. Entries may be overwritten by
 /// another CPU at any time; the worst that follows is a second description.
 #[map]
-pub(crate) static KNOWN: Array<u64> = Array::with_max_entries(KNOWN_REGIONS, 0);
+pub(crate) static KNOWN: Array<[u64; 2]> = Array::with_max_entries(KNOWN_REGIONS, 0);
 
 /// Rare records: regions, processes, OOM kills.
 #[map]

@@ -15,9 +15,9 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{at, config},
+    config::{config, read},
     emit,
-    kernel::{Direct, Read},
+    kernel::Direct,
     maps::{CLAIMS, CROWD, THREADS},
 };
 
@@ -28,18 +28,26 @@ pub(crate) struct Ids {
     pub(crate) pid: u32,
     /// The thread.
     pub(crate) tid: u32,
-    /// Its `task_struct`, where it is the current one: typed where `task_btf` says
-    /// so.
-    pub(crate) task: u64,
 }
+
+impl Ids {
+    /// Those of a traced thread.
+    #[inline(always)]
+    pub(crate) fn of(thread: &Thread) -> Self {
+        Self { pid: thread.pid, tid: thread.tid }
+    }
+}
+
+/// The current thread's `task_struct`: typed where `task_btf` says so.
+pub(crate) type Current = u64;
 
 /// The current task, and the thread's id.
 #[inline(always)]
-fn task() -> (u64, u32) {
+fn task() -> (Current, u32) {
     if config!(task_btf) != 0 {
         // SAFETY: no arguments; present where `task_btf` says so.
         let task = unsafe { bpf_get_current_task_btf() } as u64;
-        (task, Direct::u32(task, at!(task_pid)))
+        (task, read!(Direct: u32, task, task_pid))
     } else {
         // SAFETY: no arguments.
         (unsafe { bpf_get_current_task() }, bpf_get_current_pid_tgid() as u32)
@@ -49,33 +57,42 @@ fn task() -> (u64, u32) {
 /// Who runs.
 #[inline(always)]
 pub(crate) fn ids() -> Ids {
-    let (task, tid) = task();
-    Ids { pid: (bpf_get_current_pid_tgid() >> 32) as u32, tid, task }
+    let both = bpf_get_current_pid_tgid();
+    Ids { pid: (both >> 32) as u32, tid: both as u32 }
 }
 
 /// The current thread's entry, if it is traced.
+///
+/// The idle task takes no faults, is sent no signals and is not traced: a program
+/// that may meet it has to look at the id.
 #[inline(always)]
-pub(crate) fn current() -> Option<(Ids, *mut Thread)> {
+pub(crate) fn current() -> Option<(Current, &'static mut Thread)> {
     let (task, tid) = task();
-    let thread = find(tid);
+    let thread = entry(tid);
     if thread.is_null() {
         return None;
     }
-    // SAFETY: a map value of our own thread's.
-    Some((Ids { pid: unsafe { (*thread).pid }, tid, task }, thread))
+    // SAFETY: a map value of our own thread's, which nobody else writes.
+    Some((task, unsafe { &mut *thread }))
 }
 
-/// A thread's entry, in its own slot or, where another has that one, elsewhere;
-/// null where it is not traced. (Not an `Option`: what the compiler leaves in the
-/// pointer of one that is `None`, the verifier does not take.)
+/// A thread's entry; null where it is not traced.
 #[inline(always)]
 pub(crate) fn find(tid: u32) -> *mut Thread {
+    // The idle task's id is that of a slot that is nobody's.
+    if tid == 0 { null_mut() } else { entry(tid) }
+}
+
+/// A thread's entry, in its own slot or, where another has that one, elsewhere.
+/// (Not an `Option`: what the compiler leaves in the pointer of one that is `None`,
+/// the verifier does not take.)
+#[inline(always)]
+fn entry(tid: u32) -> *mut Thread {
     let Some(own) = THREADS.get_ptr_mut(tid & config!(thread_mask)) else { return null_mut() };
     // SAFETY: plain loads of whole words.
     unsafe {
         if (*own).tid == tid {
-            // The idle task's id is that of a slot that is nobody's.
-            return if tid == 0 { null_mut() } else { own };
+            return own;
         }
         if (*own).crowded == 0 {
             return null_mut();

@@ -3,7 +3,6 @@
 
 use core::arch::asm;
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use vmtrace_common::{
     config::{ABSENT, KNOWN_REGIONS},
     evidence::nature,
@@ -12,11 +11,11 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{at, config},
+    config::{at, config, place, read},
     emit,
     kernel::{Direct, Read, probe, text},
     maps::KNOWN,
-    target::Ids,
+    target::{Current, Ids},
 };
 
 /// `vm_flags`, stable over every kernel vmtrace runs on.
@@ -42,106 +41,109 @@ const LEVELS: usize = 12;
 /// The longest file name, with its zero.
 const NAME: u32 = 256;
 
-/// What a fault's record says of its region.
-#[derive(Clone, Copy)]
-pub(crate) struct Touched {
-    pub(crate) start: u64,
-    pub(crate) nature: u16,
+/// What [`look_at`] finds.
+struct Seen {
+    start: u64,
+    nature: u16,
     /// User space has its description.
     told: bool,
 }
 
-/// How often the current thread's address space was changed, where that is known.
+/// How often the current thread's address space was changed.
 ///
 /// Every change of a region happens under the lock of its address space, and the
 /// kernel counts how often that was taken to change something (6.4 and later, for
 /// locks of single regions). No region changes between its look-up for a fault and
 /// that fault's end, so an equal count means an equal region.
 #[inline(always)]
-fn change(ids: Ids) -> Option<u32> {
-    if config!(task_btf) == 0 || at!(mm_change) == ABSENT {
-        return None;
-    }
-    let mm = Direct::u64(ids.task, at!(task_mm));
-    if mm == 0 { None } else { Some(Direct::u32(mm, at!(mm_change))) }
+fn change(task: Current) -> u32 {
+    let mm = Direct::u64::<{ place!(current_mm) }>(task);
+    if mm == 0 { 0 } else { read!(Direct: u32, mm, mm_change) }
 }
 
-/// The region that a fault touched: from memory where it is the one that the
-/// thread's last fault touched, in the same form. `own` says that it lies in the
-/// thread's own address space.
+/// Notes the region that the thread's fault touched: from memory where it is the
+/// one that its last fault touched, in the same form. `own` says that it lies in the
+/// thread's own address space, whose regions alone are remembered.
 ///
 /// The caller holds the region's lock: before `handle_mm_fault`, or after it
-/// where it returned neither RETRY nor COMPLETED.
+/// where it returned neither RETRY nor COMPLETED. `now` is no later than the
+/// fault's end: a description comes before what it describes.
 #[inline(always)]
-pub(crate) fn touch<R: Read>(ids: Ids, thread: &mut Thread, vma: u64, own: bool) -> Touched {
-    let change = if own { change(ids) } else { None };
-    if let Some(change) = change
-        && thread.last_vma == vma
-        && thread.last_change == change
-    {
-        return Touched { start: thread.last_start, nature: thread.last_nature, told: true };
+pub(crate) fn touch<R: Read>(
+    task: Current,
+    thread: &mut Thread,
+    now: u64,
+    vma: u64,
+    own: impl FnOnce() -> bool,
+) {
+    if thread.last_vma != vma || thread.last_change != change(task) {
+        let seen = look_at::<R>(thread, now, vma);
+        let remember = seen.told && config!(current_mm) != ABSENT && own();
+        thread.last_vma = if remember { vma } else { 0 };
+        thread.last_start = seen.start;
+        thread.last_nature = seen.nature;
+        if remember {
+            thread.last_change = change(task);
+        }
     }
-    let touched = look_at::<R>(ids, thread, vma);
-    thread.last_vma = if touched.told && change.is_some() { vma } else { 0 };
-    thread.last_start = touched.start;
-    thread.last_change = change.unwrap_or(0);
-    thread.last_nature = touched.nature;
-    touched
+    thread.region = thread.last_start;
+    thread.nature = thread.last_nature;
 }
 
 /// Whether a region is shared memory or a shared file.
 #[inline(always)]
 pub(crate) fn is_shared<R: Read>(vma: u64) -> bool {
-    R::u64(vma, at!(vma_flags)) & vm::SHARED != 0
+    read!(R: u64, vma, vma_flags) & vm::SHARED != 0
 }
 
 /// Reads the region at `vma`, and describes it if it is new in this form.
 #[inline(always)]
-fn look_at<R: Read>(ids: Ids, thread: &Thread, vma: u64) -> Touched {
-    let start = R::u64(vma, at!(vma_start));
-    let end = R::u64(vma, at!(vma_end));
-    let flags = R::u64(vma, at!(vma_flags));
-    let file = R::u64(vma, at!(vma_file));
+fn look_at<R: Read>(thread: &Thread, now: u64, vma: u64) -> Seen {
+    let start = read!(R: u64, vma, vma_start);
+    let end = read!(R: u64, vma, vma_end);
+    let flags = read!(R: u64, vma, vma_flags);
+    let file = read!(R: u64, vma, vma_file);
     let mut nature = permissions(flags);
     let mut identity = 0;
     if flags & vm::HUGETLB != 0 {
         nature |= nature::HUGETLB;
     } else if flags & (vm::PFNMAP | vm::MIXEDMAP | vm::IO) != 0 {
         nature |= nature::DEVICE;
-    } else if R::u64(vma, at!(vma_ops)) == 0 {
+    } else if read!(R: u64, vma, vma_ops) == 0 {
         // Anonymous, /dev/zero mapped privately included. A name given with
         // prctl makes it another region.
         // (The verifier lets no pointer into arithmetic: the helper's is a number.)
-        if file == 0 && R::u64(vma, at!(vma_anon_name)) != 0 {
+        if file == 0 && read!(R: u64, vma, vma_anon_name) != 0 {
             identity = probe(vma, at!(vma_anon_name));
         }
     } else if file == 0 {
         nature |= nature::FILE;
     } else {
-        let inode = R::u64(file, at!(file_inode));
-        let superblock = R::u64(inode, at!(inode_super));
-        let shmem = R::u64(superblock, at!(super_magic)) == TMPFS_MAGIC;
+        let inode = read!(R: u64, file, file_inode);
+        let superblock = read!(R: u64, inode, inode_super);
+        let shmem = read!(R: u64, superblock, super_magic) == TMPFS_MAGIC;
         nature |= if shmem { nature::SHMEM } else { nature::FILE };
         // A file's number comes again when files are made and removed in a row;
         // its generation does not.
-        identity = R::u64(inode, at!(inode_number)) << 20
-            ^ u64::from(R::u32(inode, at!(inode_generation)))
-            ^ u64::from(R::u32(superblock, at!(super_device))) << 40;
+        identity = read!(R: u64, inode, inode_number) << 20
+            ^ u64::from(read!(R: u32, inode, inode_generation))
+            ^ u64::from(read!(R: u32, superblock, super_device)) << 40;
     }
     let signature =
-        mix(start ^ end.rotate_left(20), u64::from(ids.pid) << 32 | u64::from(thread.space))
+        mix(start ^ end.rotate_left(20), u64::from(thread.pid) << 32 | u64::from(thread.space))
             ^ mix(identity, u64::from(nature));
     let mut told = false;
     if let Some(known) = KNOWN.get_ptr_mut((signature >> 40) as u32 & (KNOWN_REGIONS - 1)) {
         // SAFETY: whole-word accesses; a race costs a second description.
         unsafe {
-            told = *known == signature;
-            if !told && describe(ids, vma, nature) {
-                *known = signature;
+            let [first, second] = *known;
+            told = first == signature || second == signature;
+            if !told && describe(Ids::of(thread), now, vma, nature) {
+                *known = [signature, first];
             }
         }
     }
-    Touched { start, nature, told }
+    Seen { start, nature, told }
 }
 
 #[inline(always)]
@@ -168,7 +170,7 @@ fn mix(a: u64, b: u64) -> u64 {
 /// verifier of 5.10 takes every number for one that matters, and a loop like
 /// [`describe_path`]'s for one without end.
 #[inline(always)]
-fn describe(ids: Ids, vma: u64, nature: u16) -> bool {
+fn describe(ids: Ids, now: u64, vma: u64, nature: u16) -> bool {
     let start: u64 = probe(vma, at!(vma_start));
     let end: u64 = probe(vma, at!(vma_end));
     let file: u64 = probe(vma, at!(vma_file));
@@ -178,7 +180,7 @@ fn describe(ids: Ids, vma: u64, nature: u16) -> bool {
     let region = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Region.
     unsafe {
-        (*region).header = emit::header::<Region>(tag::REGION, ids, bpf_ktime_get_ns());
+        (*region).header = emit::header::<Region>(tag::REGION, ids, now);
         (*region).start = start;
         (*region).end = end;
         (*region).offset = probe::<u64>(vma, at!(vma_offset)) << 12;

@@ -12,6 +12,7 @@ use vmtrace::pipeline::{Options, Pipeline};
 use vmtrace::preface::Preface;
 use vmtrace::recording::{Reading, Recorder};
 use vmtrace::region::World;
+use vmtrace::report::events::{Events, Style};
 use vmtrace::stream::Sink as _;
 use vmtrace::synthetic::Workload;
 use vmtrace::tally::Tally;
@@ -107,6 +108,25 @@ fn together(c: &mut Criterion) {
     let mut group = c.benchmark_group("pipeline");
     group.throughput(Throughput::Elements(FAULTS));
     group.bench_function("faults", |b| b.iter(|| pipeline.faults(black_box(&faults))));
+    // The tracepoint backend's: no region, no nature, no marks.
+    let bare = Workload { events: true, ..LOAD };
+    let (faults, _) = bare.faults(0);
+    let mut pipeline = Pipeline::new(Options { inherit: true, ..Options::default() });
+    bare.begin(0, &mut pipeline);
+    group.bench_function("without regions", |b| b.iter(|| pipeline.faults(black_box(&faults))));
+    group.finish();
+}
+
+fn events(c: &mut Criterion) {
+    let faults = faults();
+    let mut group = c.benchmark_group("events");
+    group.throughput(Throughput::Elements(FAULTS));
+    for (name, style) in [("text", Style::Text), ("json", Style::Json)] {
+        let lines = Events::new(std::io::sink(), style, 0);
+        let mut pipeline = Pipeline::observed(Options::default(), lines);
+        LOAD.begin(0, &mut pipeline);
+        group.bench_function(name, |b| b.iter(|| pipeline.faults(black_box(&faults))));
+    }
     group.finish();
 }
 
@@ -131,5 +151,5 @@ fn recording(c: &mut Criterion) {
     std::fs::remove_file(&path).unwrap();
 }
 
-criterion_group!(benches, decode_faults, classify, attribute, tally, together, recording);
+criterion_group!(benches, decode_faults, classify, attribute, tally, together, events, recording);
 criterion_main!(benches);

@@ -332,7 +332,12 @@ impl<O: Observer> Sink for Pipeline<O> {
         match decode::rare(record) {
             Ok(record) => {
                 self.stream.last_time = self.stream.last_time.max(record.header().time);
-                self.hot.forget();
+                // Flushes come as often as faults, and change nothing.
+                let changes = !matches!(record, Rare::Tlb(_) | Rare::Doorbell(_));
+                if changes {
+                    self.hot.forget();
+                    self.observer.changed();
+                }
                 self.apply(&record);
             }
             Err(why) => self.malformed(why),

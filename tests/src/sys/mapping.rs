@@ -95,6 +95,19 @@ impl Mapping {
         if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
     }
 
+    /// Allows these pages to be executed too, which makes them a region of their own.
+    pub(crate) fn make_executable(&self, pages: std::ops::Range<usize>) -> Result<()> {
+        assert!(pages.start <= pages.end && pages.end * PAGE <= self.len);
+        let all = libc::PROT_READ | libc::PROT_WRITE | libc::PROT_EXEC;
+        // SAFETY: within our own mapping, which stays as readable and writable as
+        // it was.
+        let done = unsafe {
+            let start = self.start.add(pages.start * PAGE).cast();
+            libc::mprotect(start, pages.len() * PAGE, all)
+        };
+        if done == 0 { Ok(()) } else { Err(Error::last_os_error()) }
+    }
+
     /// Whoever touches a page that is missing waits for it as long as what is
     /// answered is open: nobody serves it.
     pub(crate) fn withhold(&self) -> Result<OwnedFd> {
@@ -183,6 +196,12 @@ pub(crate) fn beside<T>(work: impl FnOnce() -> T) -> Result<T> {
 ///
 /// The child has one thread and may only touch memory: nothing that takes a lock.
 pub(crate) fn forked(child: impl FnOnce()) -> Result<()> {
+    start(child).map(wait)
+}
+
+/// Forks a process that does `child` and ends. What holds for the child of
+/// [`forked`] holds for it; it may make system calls too.
+pub(crate) fn start(child: impl FnOnce()) -> Result<i32> {
     // SAFETY: the child calls `child` and `_exit`, neither of which needs what
     // another thread may have held at the fork.
     let pid = unsafe { libc::fork() };
@@ -193,13 +212,15 @@ pub(crate) fn forked(child: impl FnOnce()) -> Result<()> {
             // SAFETY: ends the child at once, without the parent's cleaning up.
             unsafe { libc::_exit(0) }
         }
-        _ => {
-            let mut status = 0;
-            // SAFETY: our own child, and a valid place for its status.
-            while unsafe { libc::waitpid(pid, &raw mut status, 0) } < 0
-                && Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
-            {}
-            Ok(())
-        }
+        pid => Ok(pid),
     }
+}
+
+/// Waits for a child's end.
+pub(crate) fn wait(pid: i32) {
+    let mut status = 0;
+    // SAFETY: our own child, and a valid place for its status.
+    while unsafe { libc::waitpid(pid, &raw mut status, 0) } < 0
+        && Error::last_os_error().kind() == std::io::ErrorKind::Interrupted
+    {}
 }

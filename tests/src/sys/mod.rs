@@ -4,6 +4,7 @@
 pub(crate) mod mapping;
 
 use std::io::{Error, Result};
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -92,4 +93,24 @@ pub(crate) fn thread_time() -> Duration {
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     let (seconds, rest) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
     Duration::new(seconds.unwrap_or(0), rest.unwrap_or(0))
+}
+
+/// Closes a descriptor in a forked process, whose owner never comes to be dropped
+/// there.
+pub(crate) fn close(owner: &impl AsRawFd) {
+    // SAFETY: the process that forked has its own; this one ends by `_exit` and
+    // does not use it again.
+    unsafe { libc::close(owner.as_raw_fd()) };
+}
+
+/// Keeps this thread on one CPU, if there is such a CPU.
+pub(crate) fn stay_on(cpu: usize) {
+    // SAFETY: all zeros is the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: a CPU beyond the set's end is ignored; the kernel reads as much as
+    // the pointer leads to.
+    unsafe {
+        libc::CPU_SET(cpu, &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set);
+    }
 }

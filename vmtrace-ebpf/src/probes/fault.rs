@@ -1,7 +1,5 @@
 //! A fault's beginning (the exception) and its end (`handle_mm_fault`'s return).
 
-use core::{arch::asm, ptr::null_mut};
-
 use aya_ebpf::{
     macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
     programs::{FEntryContext, FExitContext, ProbeContext, RawTracePointContext, RetProbeContext},
@@ -13,21 +11,23 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{at, config},
+    config::{at, read},
     emit::{self, Ending},
     inflight,
     kernel::{Direct, Helper, Read, probe},
     maps::count,
-    target::{self, Ids},
+    target::{self, Current},
     vma,
 };
 
 /// `exceptions:page_fault_user(address, regs, error_code)`
 #[raw_tracepoint(tracepoint = "page_fault_user")]
 pub(crate) fn fault_user(ctx: RawTracePointContext) -> i32 {
-    if let Some((ids, thread)) = target::current() {
+    if let Some((task, thread)) = target::current() {
+        inflight::make_ready(lane::START_USER, task, thread);
+        let now = inflight::now();
         let error = ctx.arg::<u64>(2) as u16;
-        inflight::open(lane::START_USER, ids, thread, ctx.arg(0), error, origin::USER);
+        inflight::begin(thread, now, ctx.arg(0), error, origin::USER, state::OPEN);
     }
     0
 }
@@ -42,13 +42,15 @@ pub(crate) fn fault_kernel(ctx: RawTracePointContext) -> i32 {
     if address >> 63 != 0 {
         return 0;
     }
-    if let Some((ids, thread)) = target::current() {
-        if inflight::is_atomic(ids) {
+    if let Some((task, thread)) = target::current() {
+        if inflight::is_atomic(task) {
             count!(atomic);
             return 0;
         }
+        inflight::make_ready(lane::START_KERNEL, task, thread);
+        let now = inflight::now();
         let error = ctx.arg::<u64>(2) as u16;
-        inflight::open(lane::START_KERNEL, ids, thread, address, error, origin::KERNEL);
+        inflight::begin(thread, now, address, error, origin::KERNEL, state::OPEN);
     }
     0
 }
@@ -67,13 +69,11 @@ pub(crate) fn handle_enter(ctx: FEntryContext) -> i32 {
 /// its region gone.
 #[fentry(function = "fault_dirty_shared_page")]
 pub(crate) fn shared_write(ctx: FEntryContext) -> i32 {
-    if let Some((ids, thread)) = target::current() {
-        // SAFETY: a map value of our own thread's, which nobody else writes.
-        let thread = unsafe { &mut *thread };
-        if thread.state != state::IDLE {
-            let vma = Direct::u64(ctx.arg(0), at!(fault_vma));
-            keep_region::<Direct>(ids, thread, vma);
-        }
+    if let Some((task, thread)) = target::current()
+        && thread.is_open()
+    {
+        let vma = read!(Direct: u64, ctx.arg::<u64>(0), fault_vma);
+        vma::touch::<Direct>(task, thread, inflight::now(), vma, || false);
     }
     0
 }
@@ -82,8 +82,8 @@ pub(crate) fn shared_write(ctx: FEntryContext) -> i32 {
 /// where that is inlined: `get_user_pages` looks whether a page is there.
 #[fentry(function = "follow_page_mask")]
 pub(crate) fn gup_look(ctx: FEntryContext) -> i32 {
-    if let Some((ids, thread)) = target::current() {
-        inflight::look(lane::START_GUP, ids, thread, ctx.arg(1));
+    if let Some((task, thread)) = target::current() {
+        inflight::open_gup(lane::START_GUP, task, thread, ctx.arg(1), 0, state::LOOKING);
     }
     0
 }
@@ -92,8 +92,8 @@ pub(crate) fn gup_look(ctx: FEntryContext) -> i32 {
 /// where `follow_page_mask` is inlined.
 #[fentry(function = "no_page_table")]
 pub(crate) fn gup_look_table(ctx: FEntryContext) -> i32 {
-    if let Some((ids, thread)) = target::current() {
-        inflight::look(lane::START_GUP_TABLE, ids, thread, ctx.arg(2));
+    if let Some((task, thread)) = target::current() {
+        inflight::open_gup(lane::START_GUP_TABLE, task, thread, ctx.arg(2), 0, state::LOOKING);
     }
     0
 }
@@ -101,61 +101,94 @@ pub(crate) fn gup_look_table(ctx: FEntryContext) -> i32 {
 /// `handle_mm_fault(vma, address, flags, regs) = ret`
 #[fexit(function = "handle_mm_fault")]
 pub(crate) fn handle_leave(ctx: FExitContext) -> i32 {
-    let Some((ids, thread)) = target::current() else {
+    let Some((task, thread)) = target::current() else {
         return 0;
     };
-    // SAFETY: a map value of our own thread's, which nobody else writes.
-    let thread = unsafe { &mut *thread };
-    let regs: u64 = ctx.arg(3);
-    let call = Call {
-        address: ctx.arg(1),
-        // Nobody asks a tally which code it was.
-        ip: if regs == 0 || config!(tally) != 0 { 0 } else { Direct::u64(regs, at!(regs_ip)) },
-        flags: ctx.arg::<u64>(2) as u16,
-        ret: ctx.arg::<u64>(4) as u16,
-        vma: ctx.arg(0),
-        taken: regs != 0,
-    };
-    let end = if is_begun(thread, &call) {
-        end::RETURN
-    } else {
-        if call.ret & ret::RETRY != 0
-            || !inflight::begin_unseen(thread, call.address, call.flags, call.taken)
-        {
-            return 0;
-        }
-        end::RECONSTRUCTED
-    };
-    leave::<Direct>(ids, thread, &call, opaque(end));
+    let now = inflight::now();
+    let call = Returned(&ctx);
+    if thread.state == state::OPEN || is_late(thread, now, &call) {
+        leave::<Direct>(task, thread, now, &call);
+    }
     0
 }
 
-/// Whether the beginning of the fault that this call serves was seen. That
-/// `get_user_pages` looked for a page is the beginning of that page's fault, and
-/// of no other.
+/// Whether the call serves a fault of which it says more than its beginning did:
+/// one for whose page `get_user_pages` looked first, which is the beginning of that
+/// page's fault and of no other; or one whose beginning was not seen.
 #[inline(always)]
-fn is_begun(thread: &mut Thread, call: &Call) -> bool {
-    if thread.state != state::LOOKING {
-        return thread.state != state::IDLE;
-    }
-    if call.taken || thread.address >> 12 != call.address >> 12 {
+fn is_late(thread: &mut Thread, now: u64, call: &Returned<'_>) -> bool {
+    if thread.state == state::FAILED {
         return false;
     }
-    thread.state = state::OPEN;
-    thread.error = (call.flags & flag::WRITE) << 1;
-    true
+    if thread.state == state::LOOKING
+        && !call.taken()
+        && thread.address >> 12 == call.address() >> 12
+    {
+        thread.state = state::OPEN;
+        thread.error = (call.flags() & flag::WRITE) << 1;
+        return true;
+    }
+    let (address, flags) = (call.address(), call.flags());
+    call.ret() & ret::RETRY == 0
+        && inflight::begin_unseen(thread, now, address, flags, call.taken())
 }
 
 const _: () = assert!(flag::WRITE << 1 == error::WRITE);
 
-/// A value of which the compiler knows nothing: it would make a copy of all that
-/// follows for each value that it knows, and the verifier would read them all.
-#[inline(always)]
-fn opaque(value: u8) -> u8 {
-    let mut value = u64::from(value);
-    // SAFETY: arithmetic on a register that changes nothing.
-    unsafe { asm!("{0} |= 0", inout(reg) value) };
-    value as u8
+/// One call of `handle_mm_fault`, seen from its end.
+trait Call: Ending {
+    /// The region it was for, if that is still locked.
+    fn vma(&self) -> u64;
+    /// An exception was taken.
+    fn taken(&self) -> bool;
+}
+
+/// Its arguments and what it answers.
+struct Returned<'a>(&'a FExitContext);
+
+impl Ending for Returned<'_> {
+    #[inline(always)]
+    fn address(&self) -> u64 {
+        self.0.arg(1)
+    }
+
+    #[inline(always)]
+    fn ip(&self) -> u64 {
+        let regs: u64 = self.0.arg(3);
+        if regs == 0 { 0 } else { read!(Direct: u64, regs, regs_ip) }
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u16 {
+        self.0.arg::<u64>(2) as u16
+    }
+
+    #[inline(always)]
+    fn ret(&self) -> u16 {
+        self.0.arg::<u64>(4) as u16
+    }
+
+    #[inline(always)]
+    fn end(&self) -> u8 {
+        end::RETURN
+    }
+
+    #[inline(always)]
+    fn signal(&self) -> u16 {
+        0
+    }
+}
+
+impl Call for Returned<'_> {
+    #[inline(always)]
+    fn vma(&self) -> u64 {
+        self.0.arg(0)
+    }
+
+    #[inline(always)]
+    fn taken(&self) -> bool {
+        self.0.arg::<u64>(3) != 0
+    }
 }
 
 /// `handle_mm_fault(vma, address, flags, regs)`
@@ -166,17 +199,12 @@ pub(crate) fn handle_enter_kprobe(ctx: ProbeContext) -> u32 {
     else {
         return 0;
     };
-    let thread = enter::<Helper>(vma, address, flags as u16, regs);
-    if thread.is_null() {
-        return 0;
-    }
-    // SAFETY: a map value of our own thread's, which nobody else writes.
-    let thread = unsafe { &mut *thread };
+    let Some(thread) = enter::<Helper>(vma, address, flags as u16, regs) else { return 0 };
     // The return probe sees no arguments: keep what it needs.
-    if thread.state != state::IDLE {
+    if thread.is_open() {
         thread.kept = vma;
         thread.address = address;
-        thread.flags = flags as u16;
+        thread.kept_flags = flags as u16;
         thread.ip = if regs == 0 { 0 } else { probe(regs, at!(regs_ip)) };
     }
     0
@@ -185,106 +213,113 @@ pub(crate) fn handle_enter_kprobe(ctx: ProbeContext) -> u32 {
 /// `handle_mm_fault(…) = ret`
 #[kretprobe(function = "handle_mm_fault")]
 pub(crate) fn handle_leave_kprobe(ctx: RetProbeContext) -> u32 {
-    let Some((ids, thread)) = target::current() else {
+    let Some((task, thread)) = target::current() else {
         return 0;
     };
-    // SAFETY: a map value of our own thread's, which nobody else writes.
-    let thread = unsafe { &mut *thread };
-    let call = Call {
+    let call = Kept {
         address: thread.address,
         ip: thread.ip,
-        flags: thread.flags,
+        flags: thread.kept_flags,
         ret: ctx.ret::<u64>() as u16,
         vma: thread.kept,
-        taken: thread.origin != origin::GUP,
+        taken: thread.origin() != origin::GUP,
     };
-    leave::<Helper>(ids, thread, &call, end::RETURN);
+    let now = inflight::now();
+    if thread.state == state::OPEN {
+        leave::<Helper>(task, thread, now, &call);
+    }
     0
 }
 
-/// One call of `handle_mm_fault`, seen from its end.
-struct Call {
-    vma: u64,
+/// What was kept of it, and what it answers.
+struct Kept {
     address: u64,
     ip: u64,
     flags: u16,
     ret: u16,
-    /// An exception was taken.
+    vma: u64,
     taken: bool,
+}
+
+impl Ending for Kept {
+    #[inline(always)]
+    fn address(&self) -> u64 {
+        self.address
+    }
+
+    #[inline(always)]
+    fn ip(&self) -> u64 {
+        self.ip
+    }
+
+    #[inline(always)]
+    fn flags(&self) -> u16 {
+        self.flags
+    }
+
+    #[inline(always)]
+    fn ret(&self) -> u16 {
+        self.ret
+    }
+
+    #[inline(always)]
+    fn end(&self) -> u8 {
+        end::RETURN
+    }
+
+    #[inline(always)]
+    fn signal(&self) -> u16 {
+        0
+    }
+}
+
+impl Call for Kept {
+    #[inline(always)]
+    fn vma(&self) -> u64 {
+        self.vma
+    }
+
+    #[inline(always)]
+    fn taken(&self) -> bool {
+        self.taken
+    }
 }
 
 /// Faults without an exception begin here; those that may end without a region
 /// to look at have it noted. Answers the thread, if it is traced.
 #[inline(always)]
-fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) -> *mut Thread {
-    let Some((ids, thread)) = target::current() else { return null_mut() };
+fn enter<R: Read>(vma: u64, address: u64, flags: u16, regs: u64) -> Option<&'static mut Thread> {
+    let (task, thread) = target::current()?;
     if regs == 0 {
-        begin_gup(ids, thread, address, flags);
+        let error = (flags & flag::WRITE) << 1;
+        inflight::open_gup(lane::START_GUP, task, thread, address, error, state::OPEN);
     } else if flags & flag::WRITE != 0 && vma::is_shared::<R>(vma) {
         // It may end COMPLETED, with the lock gone: look now.
-        // SAFETY: a map value of our own thread's, which nobody else writes.
-        keep_region::<R>(ids, unsafe { &mut *thread }, vma);
+        vma::touch::<R>(task, thread, inflight::now(), vma, || false);
     }
-    thread
+    Some(thread)
 }
 
 #[inline(always)]
-fn keep_region<R: Read>(ids: Ids, thread: &mut Thread, vma: u64) {
-    let touched = vma::touch::<R>(ids, thread, vma, false);
-    thread.region = touched.start;
-    thread.nature = touched.nature;
-}
-
-#[inline(always)]
-fn begin_gup(ids: Ids, thread: *mut Thread, address: u64, flags: u16) {
-    // SAFETY: a map value of our own thread's, which nobody else writes.
-    let open = unsafe { &*thread };
-    let again = open.state == state::OPEN
-        && open.origin == origin::GUP
-        && open.retries != 0
-        && open.address >> 12 == address >> 12;
-    if !again {
-        let write = if flags & flag::WRITE != 0 { error::WRITE } else { 0 };
-        inflight::open(lane::START_GUP, ids, thread, address, write, origin::GUP);
-    }
-}
-
-#[inline(always)]
-fn leave<R: Read>(ids: Ids, thread: &mut Thread, call: &Call, end: u8) {
-    if thread.state != state::OPEN {
-        return;
-    }
-    if call.ret & ret::RETRY != 0 {
+fn leave<R: Read>(task: Current, thread: &mut Thread, now: u64, call: &impl Call) {
+    let ret = call.ret();
+    if ret & ret::RETRY != 0 {
         // That it had to wait for a disk comes again where the kernel counts it
         // so: in the flags of the last call, as TRIED.
         thread.retries = thread.retries.saturating_add(1);
         return;
     }
-    if call.ret & ret::COMPLETED == 0 {
-        let touched = vma::touch::<R>(ids, thread, call.vma, call.taken);
-        thread.region = touched.start;
-        thread.nature = touched.nature;
+    if ret & ret::COMPLETED == 0 {
+        vma::touch::<R>(task, thread, now, call.vma(), || call.taken());
     }
-    let ret = call.ret;
     let failed = ret & (ret::ERROR & !ret::FALLBACK) != 0;
-    if failed && ret & ret::OOM == 0 && thread.origin != origin::GUP {
+    if failed && ret & ret::OOM == 0 && thread.origin() != origin::GUP {
         // A signal or a fix-up follows and tells what became of it.
         thread.state = state::FAILED;
         thread.ret = ret;
-        thread.flags = call.flags;
-        thread.ip = call.ip;
+        thread.flags = call.flags();
+        thread.ip = call.ip();
         return;
     }
-    let ending = Ending {
-        address: call.address,
-        ip: call.ip,
-        region: thread.region,
-        nature: thread.nature,
-        flags: call.flags,
-        ret,
-        end,
-        signal: 0,
-        code: 0,
-    };
-    emit::finish(lane::END, ids, thread, &ending);
+    emit::finish(lane::END, task, thread, now, call);
 }

@@ -37,8 +37,7 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
     }
     let parent = target::find(creator.tid);
     // SAFETY: a plain load of a whole word.
-    let asked_for = unsafe { TARGETS.get(creator.pid) }.is_some();
-    let inherits = !parent.is_null() || asked_for;
+    let inherits = !parent.is_null() || unsafe { TARGETS.get(creator.pid) }.is_some();
     if config!(everything) == 0
         && !(inherits && (flags & CLONE_THREAD != 0 || config!(follow) != 0))
     {
@@ -47,7 +46,7 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(0);
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    let new = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)), task: 0 };
+    let new = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
     let shares = !parent.is_null() && flags & CLONE_VM != 0;
     // SAFETY: a plain load of a whole word.
     let space = if shares { unsafe { (*parent).space } } else { now as u32 };
@@ -58,7 +57,7 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
         tell(tag::TOTALS, new.tid, unsafe { &*before }, now);
     }
     // The kernel's counters begin at zero with the thread.
-    let thread = Thread { pid: new.pid, space, based: 1, ..Thread::default() };
+    let thread = Thread { pid: new.pid, space, state: state::IDLE, ..Thread::default() };
     if !target::adopt(new.tid, &thread) {
         count!(untracked);
         return 0;
@@ -155,21 +154,15 @@ pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
 /// that is left for [`task_free`] to tell.
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
-    let ids = target::ids();
-    let thread = target::find(ids.tid);
-    if thread.is_null() {
-        return 0;
-    }
-    // SAFETY: a map value of our own thread's, which nobody else writes.
-    let thread = unsafe { &mut *thread };
-    if thread.state != state::IDLE {
-        inflight::close_unseen(lane::EXIT, ids, thread);
-    } else if thread.based != 0 {
+    let Some((task, thread)) = target::current() else { return 0 };
+    if thread.is_open() {
+        inflight::close_unseen(lane::EXIT, task, thread);
+    } else if thread.state != state::NEW {
         // Its last faults may have been skipped, beginning and end.
-        inflight::account(ids, thread);
+        inflight::account(task, thread);
     }
     // SAFETY: no arguments.
-    if tell(tag::EXIT, ids.tid, thread, unsafe { bpf_ktime_get_ns() }) {
+    if tell(tag::EXIT, thread.tid, thread, unsafe { bpf_ktime_get_ns() }) {
         thread.settle();
     }
     0
@@ -198,7 +191,7 @@ pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn tell(tag: u16, tid: u32, thread: &Thread, now: u64) -> bool {
     let Some(mut entry) = emit::reserve::<Totals>() else { return false };
-    let ids = Ids { pid: thread.pid, tid, task: 0 };
+    let ids = Ids { pid: thread.pid, tid };
     entry.write(thread.totals(emit::header::<Totals>(tag, ids, now)));
     if tag == tag::EXIT {
         emit::submit_now(entry);
@@ -223,7 +216,7 @@ pub(crate) fn task_rename(ctx: RawTracePointContext) -> i32 {
     let rename = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Rename, and `thread` is a map value.
     unsafe {
-        let ids = Ids { pid: (*thread).pid, tid, task: 0 };
+        let ids = Ids { pid: (*thread).pid, tid };
         (*rename).header = emit::header::<Rename>(tag::RENAME, ids, bpf_ktime_get_ns());
         (*rename).comm = [0; COMM];
         text((&raw mut (*rename).comm).cast(), COMM as u32, ctx.arg(1));
@@ -236,7 +229,7 @@ pub(crate) fn task_rename(ctx: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "cgroup_attach_task")]
 pub(crate) fn task_cgroup(ctx: RawTracePointContext) -> i32 {
     let task: u64 = ctx.arg(2);
-    let ids = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)), task: 0 };
+    let ids = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
     let cgroup: u64 = probe(probe(ctx.arg(0), at!(cgroup_node)), at!(node_id));
     // SAFETY: a plain load of a whole word.
     let asked_for = unsafe { CGROUPS.get(cgroup) }.is_some();

@@ -12,7 +12,7 @@ use aya_ebpf::{
 use vmtrace_common::evidence::{mark, ret};
 
 use crate::{
-    config::at,
+    config::read,
     inflight,
     kernel::{Direct, Helper, Read},
 };
@@ -93,7 +93,7 @@ pub(crate) fn swap_kprobe(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn swap_entry<R: Read>(vmf: u64) {
     if let Some(thread) = inflight::open_fault() {
-        let entry = R::u64(vmf, at!(fault_orig_pte));
+        let entry = read!(R: u64, vmf, fault_orig_pte);
         if entry >> pte::SWAP_TYPE_SHIFT < pte::NOT_SWAP {
             thread.marks |= mark::SWAP;
         }
@@ -132,14 +132,14 @@ fn written<R: Read>(vmf: u64) {
     let Some(thread) = inflight::open_fault() else {
         return;
     };
-    let before = R::u64(vmf, at!(fault_orig_pte));
+    let before = read!(R: u64, vmf, fault_orig_pte);
     let mut marks = mark::WRITE_PROTECT;
     if before & pte::SPECIAL != 0 {
         marks |= mark::ZERO_PAGE;
     }
-    let entry = R::u64(vmf, at!(fault_pte));
+    let entry = read!(R: u64, vmf, fault_pte);
     if entry != 0 {
-        let after = R::u64(entry, 0);
+        let after = R::word(entry);
         if after & pte::PRESENT != 0 {
             if (after ^ before) & pte::FRAME != 0 {
                 marks |= mark::COPIED;

@@ -13,10 +13,10 @@ use vmtrace_common::{
 
 use crate::{
     config::at,
-    emit::{self, Ending},
-    inflight,
+    emit,
+    inflight::{self, Noted},
     kernel::probe,
-    target::{self, Ids},
+    target::{self, Current},
 };
 
 const SIGBUS: u64 = 7;
@@ -45,21 +45,20 @@ pub(crate) fn signal(ctx: RawTracePointContext) -> i32 {
         // From a process, a timer or a queue.
         return 0;
     }
-    let Some((ids, thread)) = target::current() else {
+    let Some((current, thread)) = target::current() else {
         return 0;
     };
-    // SAFETY: a map value of our own thread's, which nobody else writes.
-    let thread = unsafe { &mut *thread };
-    if thread.state == state::IDLE || thread.state == state::LOOKING {
+    if !thread.is_open() || thread.state == state::LOOKING {
         if signal != SIGSEGV || code != SI_KERNEL || probe::<u64>(task, at!(task_trap)) != TRAP_GP {
             return 0;
         }
-        inflight::open(lane::SIGNAL, ids, thread, 0, 0, origin::TRAP);
+        inflight::make_ready(lane::SIGNAL, current, thread);
+        inflight::begin(thread, inflight::now(), 0, 0, origin::TRAP, state::OPEN);
     }
-    if thread.origin == origin::USER || thread.origin == origin::TRAP {
+    if thread.origin() == origin::USER || thread.origin() == origin::TRAP {
         thread.ip = probe(user_regs(task), at!(regs_ip));
     }
-    end_badly(lane::SIGNAL, ids, thread, end::SIGNAL, signal as u8, code as u8);
+    end_badly(lane::SIGNAL, current, thread, end::SIGNAL, signal as u8, code as u8);
     0
 }
 
@@ -84,33 +83,29 @@ fn fix_up(regs: u64, trap: u64, address: u64) {
     if trap & 0xff != TRAP_PF {
         return;
     }
-    let Some((ids, thread)) = target::current() else {
+    let Some((current, thread)) = target::current() else {
         return;
     };
-    // SAFETY: a map value of our own thread's, which nobody else writes.
-    let thread = unsafe { &mut *thread };
     // An interrupt's access that faults within ours has its own address.
-    if thread.state == state::IDLE || thread.origin != origin::KERNEL || thread.address != address {
+    if !thread.is_open() || thread.origin() != origin::KERNEL || thread.address != address {
         return;
     }
     thread.ip = probe(regs, at!(regs_ip));
-    end_badly(lane::FIXUP, ids, thread, end::FIXUP, 0, 0);
+    end_badly(lane::FIXUP, current, thread, end::FIXUP, 0, 0);
 }
 
 #[inline(always)]
-fn end_badly(lane: u32, ids: Ids, thread: &mut Thread, end: u8, signal: u8, code: u8) {
-    let ending = Ending {
+fn end_badly(lane: u32, task: Current, thread: &mut Thread, end: u8, signal: u8, code: u8) {
+    // What the handler answered is noted already.
+    thread.via = thread.origin();
+    let bad = Noted {
         address: thread.address,
         ip: thread.ip,
-        region: thread.region,
-        nature: thread.nature,
-        flags: if thread.state == state::FAILED { thread.flags } else { 0 },
-        ret: thread.ret,
+        ret: 0,
         end,
-        signal,
-        code,
+        signal: u16::from(signal) | u16::from(code) << 8,
     };
-    emit::finish(lane, ids, thread, &ending);
+    emit::finish(lane, task, thread, inflight::now(), &bad);
 }
 
 /// The registers the current task came in with, at the top of its stack.

@@ -12,7 +12,8 @@ use vmtrace_common::{
 };
 
 use crate::{
-    emit::{self, Ending},
+    emit,
+    inflight::{self, Noted},
     target,
 };
 
@@ -36,11 +37,9 @@ pub(crate) fn major_event(ctx: PerfEventContext) -> i32 {
 
 #[inline(always)]
 fn ended(lane: u32, ctx: &PerfEventContext, ret: u16) {
-    let Some((ids, thread)) = target::current() else {
+    let Some((task, thread)) = target::current() else {
         return;
     };
-    // SAFETY: a map value of our own thread's, which nobody else writes.
-    let thread = unsafe { &mut *thread };
     if thread.state != state::OPEN {
         return;
     }
@@ -52,16 +51,6 @@ fn ended(lane: u32, ctx: &PerfEventContext, ret: u16) {
             core::ptr::read_volatile(ctx.add(ADDRESS).cast::<u64>()),
         )
     };
-    let ending = Ending {
-        address,
-        ip,
-        region: 0,
-        nature: 0,
-        flags: 0,
-        ret,
-        end: end::EVENT,
-        signal: 0,
-        code: 0,
-    };
-    emit::finish(lane, ids, thread, &ending);
+    let event = Noted { address, ip, ret, end: end::EVENT, signal: 0 };
+    emit::finish(lane, task, thread, inflight::now(), &event);
 }

@@ -21,9 +21,13 @@ use crate::{
 /// program: hence the atomic additions.
 #[raw_tracepoint(tracepoint = "tlb_flush")]
 pub(crate) fn tlb_flush(ctx: RawTracePointContext) -> i32 {
-    let Some((ids, thread)) = target::current() else {
+    let Some((_, thread)) = target::current() else {
         return 0;
     };
+    if thread.tid == 0 {
+        // The idle task's.
+        return 0;
+    }
     let reason = ctx.arg::<u64>(0) as u32;
     let pages: u64 = ctx.arg(1);
     if reason as usize >= TLB_REASONS {
@@ -31,15 +35,15 @@ pub(crate) fn tlb_flush(ctx: RawTracePointContext) -> i32 {
     }
     // SAFETY: fields of a map value, touched atomically only.
     unsafe {
-        add((&raw mut (*thread).flushes).cast::<u64>().add(reason as usize), 1);
+        add((&raw mut thread.flushes).cast::<u64>().add(reason as usize), 1);
         if pages == u64::MAX {
-            add(&raw mut (*thread).full_flushes, 1);
+            add(&raw mut thread.full_flushes, 1);
         } else {
-            add(&raw mut (*thread).pages, pages);
+            add(&raw mut thread.pages, pages);
         }
     }
     if config!(tlb_events) != 0 {
-        send(ids, reason, pages);
+        send(Ids::of(thread), reason, pages);
     }
     0
 }

@@ -2,6 +2,7 @@
 //! something ends it.
 
 use std::ffi::OsString;
+use std::future::pending;
 use std::io::{self, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
@@ -11,15 +12,16 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::log::KernelLog;
 use super::record::{Takers, Tape};
-use super::show::Show;
+use super::show::{Meanwhile, Show};
 use super::trace::{Request, Target};
 use crate::probe::session::{Options, Session};
 use crate::probe::spills::Tables;
 use crate::probe::target;
+use crate::sys::alarm::Alarm;
 use crate::sys::clock::monotonic_ns;
 use crate::sys::held::Held;
 use crate::sys::{pidfd, priority, ready};
@@ -77,19 +79,25 @@ async fn follow(
 ) -> anyhow::Result<()> {
     let log = KernelLog::of(session, request.verbose)?;
     let bell = ready::readable(session.bell()?)?;
-    let mut tick = Instant::now() + TICK.min(every);
+    let alarm = Alarm::new()?;
+    alarm.set(TICK.min(every))?;
+    let shows = request.meanwhile().0 != Meanwhile::Nothing;
     let mut show_tick = interval(every);
     show_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     show_tick.tick().await;
-    let deadline =
-        Instant::now() + request.duration.unwrap_or(Duration::from_secs(u64::from(u32::MAX)));
     let over = async {
         match over {
             Some(over) => drop(over.await),
-            None => std::future::pending().await,
+            None => pending().await,
         }
     };
-    tokio::pin!(over);
+    let time_is_up = async {
+        match request.duration {
+            Some(duration) => sleep(duration).await,
+            None => pending().await,
+        }
+    };
+    tokio::pin!(over, time_is_up);
     let mut asked = false;
     loop {
         tokio::select! {
@@ -102,16 +110,16 @@ async fn follow(
                 asked = true;
             }
             () = &mut over => return Ok(()),
-            () = sleep_until(deadline) => return Ok(()),
-            _ = show_tick.tick() => takers.show.interval(monotonic_ns())?,
+            () = &mut time_is_up => return Ok(()),
+            _ = show_tick.tick(), if shows => takers.show.interval(monotonic_ns())?,
             ready = bell.readable() => ready?.clear_ready(),
-            () = sleep_until(tick) => {}
+            rang = alarm.ring() => rang?,
         }
         session.drain(takers);
         let wait = if session.is_quiet() { QUIET_TICK } else { TICK };
-        tick = Instant::now() + wait.min(every);
         takers.after_drain(&mut io::stderr())?;
         log.flush();
+        alarm.set(wait.min(every))?;
     }
 }
 

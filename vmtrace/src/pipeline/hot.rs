@@ -16,6 +16,10 @@ pub trait Observer {
     /// A fault of this kind in this row of the world.
     fn fault(&mut self, fault: &Fault, kind: Kind, place: &Place, world: &World);
 
+    /// The world may be another than at the last fault: names, regions, threads.
+    #[inline]
+    fn changed(&mut self) {}
+
     /// A TLB flush.
     fn flush(&mut self, _tlb: &Tlb, _world: &World) {}
 }
@@ -144,6 +148,7 @@ impl<O: Observer> Pipeline<O> {
             }
         }
         hot.place = self.world.find(fault);
+        self.observer.changed();
         let slot = slots[usize::from(hot.place.len < 1 << LARGE)];
         hot.kept[slot] = Kept { place: hot.place, pid: fault.pid, epoch: hot.epoch };
     }

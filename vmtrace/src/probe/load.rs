@@ -4,13 +4,12 @@ use std::fs;
 
 use anyhow::Context as _;
 use aya::{Ebpf, EbpfLoader};
-use vmtrace_common::config::{Config, Offsets};
+use vmtrace_common::config::{ABSENT, Config, Offsets};
 
 use super::rings::Layout;
 use super::session::Options;
 use super::target::{Room, Target};
-use super::{btf, preflight, victim};
-use crate::sys::pod::Wire;
+use super::{blanks, btf, preflight, victim};
 
 /// The eBPF programs, built from `vmtrace-ebpf` and committed beside it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!("../../../vmtrace-ebpf/vmtrace.bpf.o");
@@ -21,8 +20,14 @@ fn kernel_offsets() -> anyhow::Result<Offsets> {
     Ok(btf.offsets())
 }
 
-fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config {
+fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Config {
     let room = Room::of(&options.target);
+    let tally = options.tally.is_some();
+    if tally {
+        // Nobody asks a tally which code it was.
+        at.regs_ip = ABSENT;
+    }
+    let task_btf = preflight::version(&preflight::release()) >= (5, 11);
     Config {
         everything: u32::from(options.target == Target::All),
         follow: u32::from(options.follow),
@@ -30,16 +35,21 @@ fn configure(options: &Options, own: u32, layout: Layout, at: Offsets) -> Config
         thread_mask: room.own - 1,
         crowd_mask: room.crowd - 1,
         ring_mask: layout.main - 1,
+        ring_room: if tally { 0 } else { layout.main },
+        ring_bell: layout.main / 2,
         side_mask: layout.side - 1,
-        ring_stride: layout.stride(),
+        side_room: if tally { 0 } else { layout.side },
         spill_mask: options.tables.main - 1,
         spill_side_mask: options.tables.side - 1,
         spill_stride: options.tables.stride(),
         tlb_events: u32::from(options.tlb_events),
-        tally: u32::from(options.tally.is_some()),
-        task_btf: u32::from(preflight::version(&preflight::release()) >= (5, 11)),
+        cpus: layout.cpus,
+        tally: u32::from(tally),
+        task_btf: u32::from(task_btf),
         min_latency: options.min_latency,
         only_major: u32::from(options.only_major),
+        filtered: u32::from(options.only_major || options.min_latency != 0),
+        current_mm: if task_btf && at.mm_change != ABSENT { at.task_mm } else { ABSENT },
         victim: victim::fields(),
         at,
     }
@@ -63,11 +73,9 @@ pub(super) fn load(options: &Options, own: u32) -> anyhow::Result<Loaded> {
 }
 
 fn object(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {
-    let config = Wire(*config);
     let room = Room::of(&options.target);
     let level: u8 = if options.verbose { 4 } else { 0 };
     EbpfLoader::new()
-        .override_global("CONFIG", &config, true)
         .override_global(aya_log::LEVEL, &level, false)
         .map_max_entries("THREADS", room.slots())
         .map_max_entries("CLAIMS", room.slots())
@@ -76,6 +84,6 @@ fn object(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<
         .map_max_entries("RINGS", layout.slots())
         .map_max_entries("CURSORS", layout.rings())
         .map_max_entries("SPILLS", options.tables.stride() * layout.cpus)
-        .load(OBJECT)
+        .load(&blanks::fill(OBJECT, config)?)
         .context("loading the eBPF object")
 }

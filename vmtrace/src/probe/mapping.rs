@@ -100,14 +100,18 @@ impl Mappings {
     }
 
     fn forget_all(&mut self) {
-        self.spaces.clear();
+        // Whose they are stays known.
+        self.spaces.values_mut().for_each(Space::clear);
         self.missing.clear();
         self.last = (0, 0, 0);
     }
 
-    /// A process begins another program.
+    /// A process begins another program. All processes' are told of; one that
+    /// is traced has been announced before.
     pub fn new_image(&mut self, pid: u32) {
-        self.spaces.remove(&pid);
+        if self.spaces.remove(&pid).is_none() {
+            return;
+        }
         self.missing.retain(|(missing, _)| *missing != pid);
         self.last = (0, 0, 0);
         self.beginning.insert(pid, Vec::new());

@@ -6,6 +6,7 @@
 //! faults, and [`session`] holds all of it together.
 
 pub mod backend;
+mod blanks;
 pub mod btf;
 mod cgroups;
 mod head;

@@ -43,7 +43,7 @@ impl Layout {
     }
 
     fn ring(self, index: u32) -> (u32, u32) {
-        let (cpu, lane) = (index / lane::COUNT, index % lane::COUNT);
+        let (lane, cpu) = (index / self.cpus, index % self.cpus);
         if lane == lane::END {
             (cpu * self.stride(), self.main)
         } else {
@@ -86,12 +86,14 @@ impl Rings {
                 Ring { first: u64::from(first), slots: u64::from(slots), tail: 0, read: 0, head: 0 }
             })
             .collect();
-        Ok(Self {
-            slots: Slots::map(slots, layout.slots() as usize).context("mapping the fault rings")?,
-            cursors: Cursors::map(cursors, layout.rings() as usize)
-                .context("mapping the fault rings' positions")?,
-            all,
-        })
+        let slots =
+            Slots::map(slots, layout.slots() as usize).context("mapping the fault rings")?;
+        let cursors = Cursors::map(cursors, layout.rings() as usize)
+            .context("mapping the fault rings' positions")?;
+        for index in 0..layout.rings() {
+            cursors.set_first(index as usize, layout.ring(index).0);
+        }
+        Ok(Self { slots, cursors, all })
     }
 
     /// Looks how far each ring has been written: what the following calls of
@@ -152,9 +154,11 @@ mod tests {
     fn lanes_lie_side_by_side() {
         let layout = Layout::new(3, 1 << 20);
         assert_eq!((layout.main, layout.side), (16384, 1024));
+        let mut rings = (0..layout.rings()).map(|index| layout.ring(index)).collect::<Vec<_>>();
+        assert!(rings[..3].iter().all(|&(_, slots)| slots == layout.main));
+        rings.sort_unstable();
         let mut next = 0;
-        for index in 0..layout.rings() {
-            let (first, slots) = layout.ring(index);
+        for (first, slots) in rings {
             assert_eq!(first, next);
             assert!(slots.is_power_of_two());
             next = first + slots;

@@ -129,15 +129,16 @@ impl Session {
         let namespace = Namespace::here().map_err(anyhow::Error::msg);
         let namespace = Arc::new(namespace.context("telling ids of this PID namespace")?);
         let own = namespace.own().context("finding our own id")?;
-        let Loaded { mut ebpf, layout, online } = load(options, own)?;
+        let Loaded { ebpf, layout, online } = load(options, own)?;
         let kernel = aya::Btf::from_sys_fs().ok();
-        let mut attacher = Attacher::new(&mut ebpf, kernel.as_ref(), &online);
+        // Before any program runs: the programs find their rings through what this
+        // writes.
+        let mut session = Self::around(ebpf, layout, options, Arc::clone(&namespace))?;
+        let mut attacher = Attacher::new(&mut session.ebpf, kernel.as_ref(), &online);
         let (backend, mut others) = choose(&mut attacher, options.backend)?;
         others.extend(attacher.attach_all(programs::BESIDE)?);
         others.extend(attacher.attach_all(programs::LIFECYCLE)?);
-        let attempts = std::mem::take(&mut attacher.attempts);
-        let mut session = Self::around(ebpf, layout, options, Arc::clone(&namespace))?;
-        session.attempts = attempts;
+        session.attempts = std::mem::take(&mut attacher.attempts);
         session.others = others;
         session.preface = head::preface(backend, &session.attempts, options, layout.cpus);
         if namespace.is_nested() {
@@ -254,7 +255,7 @@ impl Session {
         if due {
             self.tallied = now;
         }
-        if full != self.full || due {
+        if due || self.tally.is_none() && full != self.full {
             self.full = full;
             self.collect_spills(sink);
         }

@@ -3,6 +3,7 @@
 //! types are plain bytes.
 #![expect(unsafe_code, reason = "each block says why it is sound; nothing outside this room may")]
 
+pub mod alarm;
 pub mod clock;
 pub mod grace;
 pub mod held;

@@ -148,12 +148,17 @@ impl Changes {
 
     /// Copies `len` bytes from `position` on, around the ring's end.
     fn copy<'a>(&self, position: u64, len: usize, to: &'a mut Vec<u8>) -> &'a [u8] {
+        const SIZE: usize = PAGES * PAGE;
         to.clear();
-        for index in 0..len as u64 {
-            let place = usize::try_from((position + index) % (PAGES * PAGE) as u64).unwrap_or(0);
+        let begin = usize::try_from(position % SIZE as u64).unwrap_or(0);
+        let before_end = len.min(SIZE - begin);
+        for (place, len) in [(begin, before_end), (0, len - before_end)] {
             // SAFETY: within the data pages; the kernel wrote it before `head`
             // and leaves it alone until `tail` has passed it.
-            to.push(unsafe { self.base.as_ptr().add(PAGE + place).read() });
+            let part = unsafe {
+                std::slice::from_raw_parts(self.base.as_ptr().add(PAGE + place), len.min(SIZE))
+            };
+            to.extend_from_slice(part);
         }
         to
     }

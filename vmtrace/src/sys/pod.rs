@@ -20,3 +20,14 @@ macro_rules! plain {
 }
 
 plain!(Config, Counters, Thread, Cursor);
+
+impl<T> Wire<T>
+where
+    Self: aya::Pod,
+{
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        // SAFETY: plain old data: all bytes are initialised.
+        unsafe { std::slice::from_raw_parts((&raw const *self).cast(), size_of::<Self>()) }
+    }
+}

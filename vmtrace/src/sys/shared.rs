@@ -30,6 +30,9 @@ unsafe impl<T: Element> Send for Memory<T> {}
 
 impl<T: Element> Memory<T> {
     fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
+        // Without, the reader spends 54 instructions a record more on 7.3, not on
+        // 6.12: as if only 7.3 mapped the pages one by one, as they are touched.
+        let flags = libc::MAP_SHARED | libc::MAP_POPULATE;
         // SAFETY: a new mapping of a file descriptor that is open; the kernel
         // refuses a length beyond the map's.
         let base = unsafe {
@@ -37,7 +40,7 @@ impl<T: Element> Memory<T> {
                 ptr::null_mut(),
                 len * size_of::<T>(),
                 libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED,
+                flags,
                 fd.as_raw_fd(),
                 0,
             )
@@ -99,6 +102,13 @@ impl Cursors {
     /// Maps `len` cursors of the map behind `fd`.
     pub fn map(fd: BorrowedFd<'_>, len: usize) -> io::Result<Self> {
         Memory::map(fd, len).map(Self)
+    }
+
+    /// Tells ring `index` where its slots begin.
+    pub fn set_first(&self, index: usize, first: u32) {
+        // SAFETY: in bounds and aligned; no program runs yet.
+        unsafe { AtomicU32::from_ptr(&raw mut (*self.0.at(index)).first) }
+            .store(first, Ordering::Release);
     }
 
     /// How many faults were written to ring `index`: those before it are whole.

@@ -67,7 +67,12 @@ impl Figures {
         self.all.iter().find(|figure| figure.name == name)
     }
 
-    fn bare(&self) -> u64 {
+    /// What a way of tracing adds, in the kernel and beside it, if it was measured.
+    pub(super) fn sum(&self, name: &str) -> Option<u64> {
+        self.added().find(|(other, ..)| *other == name).map(|(_, kernel, user)| kernel + user)
+    }
+
+    pub(super) fn bare(&self) -> u64 {
         self.get(BARE).map_or(0, |figure| figure.kernel)
     }
 
@@ -139,7 +144,7 @@ fn figure(line: &str) -> Option<Figure> {
     Some(Figure { name, kernel, user })
 }
 
-fn tenths(value: u64) -> String {
+pub(super) fn tenths(value: u64) -> String {
     format!("{}.{}", value / 10, value % 10)
 }
 

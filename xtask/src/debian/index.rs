@@ -9,6 +9,8 @@ pub(crate) struct Package {
     pub(crate) filename: String,
     pub(crate) sha256: String,
     pub(crate) size: u64,
+    /// As it is written; nothing where it depends on nothing.
+    pub(crate) depends: String,
 }
 
 /// The packages that `wanted` keeps by name. A stanza that lacks a field we
@@ -33,6 +35,7 @@ fn package(stanza: &str, wanted: &impl Fn(&str) -> bool) -> Option<Package> {
         filename: field("Filename")?.to_owned(),
         sha256: field("SHA256")?.to_owned(),
         size: field("Size")?.parse().ok()?,
+        depends: field("Depends").unwrap_or_default().to_owned(),
     })
 }
 

@@ -89,6 +89,7 @@ pub(crate) fn cargo(verb: &str) -> Result<Command> {
     cargo.current_dir(place::root()?).env("RUSTC", &sysroot.rustc);
     // Stable's compiler, with the one unstable switch that builds `core`.
     cargo.env("RUSTC_BOOTSTRAP", "1").env("CARGO_INCREMENTAL", "0");
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", cpu());
     cargo.args([verb, "--locked", "--package", "vmtrace-ebpf", "--target", TARGET]);
     cargo.args(["-Z", "build-std=core", "--profile", "ebpf", "--target-dir"]).arg(target_dir);
     Ok(cargo)
@@ -109,12 +110,17 @@ fn build() -> Result<PathBuf> {
     Ok(stripped)
 }
 
+/// The instructions that may be used.
+fn cpu() -> String {
+    format!("-Ctarget-cpu={CPU}")
+}
+
 /// The compiler's flags, joined as cargo wants them where a path may hold a
 /// space. Of two prefixes that match, rustc takes the later one.
 fn flags(linker: &Path) -> Result<OsString> {
     let mut flags = vec![
         "-Cpanic=abort".into(),
-        OsString::from(format!("-Ctarget-cpu={CPU}")),
+        cpu().into(),
         "-Clink-arg=--btf".into(),
         concat("-Clinker=", linker, ""),
     ];

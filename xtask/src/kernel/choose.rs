@@ -78,6 +78,7 @@ mod tests {
             filename: String::new(),
             sha256: String::new(),
             size,
+            depends: String::new(),
         }
     }
 

@@ -230,6 +230,7 @@ fn guest(slot: &Slot, options: &Options) -> Row {
             machine: &machine,
             programs: &programs,
             command: &command,
+            tree: None,
             out: None,
             show: false,
         };

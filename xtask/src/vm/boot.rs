@@ -31,6 +31,8 @@ pub(crate) struct Guest<'a> {
     pub(crate) programs: &'a [PathBuf],
     /// Nothing for an interactive shell.
     pub(crate) command: &'a [String],
+    /// A root file system of its own, to be `/peers`.
+    pub(crate) tree: Option<&'a Path>,
     /// Where the files in the guest's `/out` go.
     pub(crate) out: Option<&'a Path>,
     /// Pass the command's output on while it runs.
@@ -88,6 +90,7 @@ fn prepare(guest: &Guest<'_>, dir: &Path) -> Result<Files> {
     let content = Content {
         kernel: guest.kernel,
         programs: guest.programs,
+        tree: guest.tree,
         command: guest.command,
         swap: guest.machine.swap,
     };

@@ -25,6 +25,8 @@ pub(super) struct Content<'a> {
     pub(super) kernel: &'a Kernel,
     /// Programs of the host, copied to `/bin` with the libraries they need.
     pub(super) programs: &'a [PathBuf],
+    /// Another root file system, for `/peers`.
+    pub(super) tree: Option<&'a Path>,
     /// Nothing for an interactive shell.
     pub(super) command: &'a [String],
     pub(super) swap: bool,
@@ -55,7 +57,17 @@ pub(super) fn make(content: &Content<'_>, stage: &Path, image: &Path) -> Result<
     for program in content.programs {
         copy_program(program, stage)?;
     }
+    if let Some(tree) = content.tree {
+        link(tree, &stage.join("peers"))?;
+    }
     format(stage, image)
+}
+
+/// Hard links to a tree that is in the same cache: no copy of hundreds of MiB.
+/// What the guest has of the running kernel, it has there too.
+fn link(tree: &Path, target: &Path) -> Result<()> {
+    process::run(Command::new("cp").args(["--archive", "--link"]).arg(tree).arg(target))?;
+    ["dev", "proc", "sys", "tmp"].iter().try_for_each(|dir| place::make_dir(&target.join(dir)))
 }
 
 fn format(stage: &Path, image: &Path) -> Result<()> {

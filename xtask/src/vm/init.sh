@@ -18,6 +18,9 @@ mount -t bpf bpf /sys/fs/bpf
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
 echo "+memory +pids +cpu" > /sys/fs/cgroup/cgroup.subtree_control
 ln -sf /proc/self/fd /dev/fd
+if [ -d /peers ]; then
+    for dir in dev proc sys tmp; do mount -o rbind /$dir /peers/$dir; done
+fi
 hostname guest
 ip link set lo up
 ulimit -c 0

@@ -11,13 +11,13 @@ use crate::process;
 /// What a guest is made of.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Machine {
-    /// A clock that counts the guest's instructions, on one CPU: times are
-    /// repeatable whatever else the host does.
+    /// A clock that counts the guest's instructions, those of all CPUs together:
+    /// times are repeatable whatever else the host does.
     #[arg(long)]
     pub(crate) icount: bool,
-    /// How many CPUs.
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    pub(crate) smp: u32,
+    /// How many CPUs: 2, or 1 with --icount, unless said otherwise.
+    #[arg(long, value_name = "N")]
+    pub(crate) smp: Option<u32>,
     /// Two NUMA nodes with half of the CPUs and of the memory each.
     #[arg(long)]
     pub(crate) numa: bool,
@@ -39,7 +39,7 @@ impl Default for Machine {
     fn default() -> Self {
         Self {
             icount: false,
-            smp: 2,
+            smp: None,
             numa: false,
             swap: false,
             memory: 2048,
@@ -61,7 +61,7 @@ pub(super) struct Files {
 
 impl Machine {
     fn cpus(&self) -> u32 {
-        if self.icount { 1 } else { self.smp }
+        self.smp.unwrap_or(if self.icount { 1 } else { 2 })
     }
 
     /// The command that boots it. With `interactive`, the console is the
@@ -157,10 +157,10 @@ mod tests {
 
     #[test]
     fn splits_cpus_and_memory_between_the_nodes() {
-        let machine = Machine { numa: true, smp: 4, ..Machine::default() };
+        let machine = Machine { numa: true, smp: Some(4), ..Machine::default() };
         let words = machine.nodes().expect("nodes").join(" ");
         assert!(words.contains("nodeid=0,cpus=0-1,"), "{words}");
         assert!(words.contains("nodeid=1,cpus=2-3,"), "{words}");
-        assert!(Machine { smp: 1, ..Machine::default() }.nodes().is_err());
+        assert!(Machine { smp: Some(1), ..Machine::default() }.nodes().is_err());
     }
 }

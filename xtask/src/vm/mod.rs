@@ -15,6 +15,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 
 use crate::build;
+use crate::debian::tree;
 use crate::kernel;
 use crate::process;
 use crate::say::note;
@@ -31,6 +32,9 @@ pub(crate) struct Options {
     /// A program of this machine to take along, with its libraries.
     #[arg(long, value_name = "PROGRAM")]
     with: Vec<PathBuf>,
+    /// Take bpftrace and perf along: `chroot /peers bpftrace …`.
+    #[arg(long)]
+    peers: bool,
     /// Where to put what the command left in the guest's /out.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -40,6 +44,11 @@ pub(crate) struct Options {
     /// What to run; vmtrace, vmtrace-tests and busybox are there.
     #[arg(last = true)]
     command: Vec<String>,
+}
+
+/// A tree with the tools that vmtrace is compared with.
+pub(crate) fn peers() -> Result<PathBuf> {
+    tree::obtain("trixie", &["bpftrace", "linux-perf"])
 }
 
 /// Runs the command in a guest; its exit status is ours.
@@ -55,11 +64,13 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         let found = program.is_file().then(|| program.clone()).or_else(|| process::find(program));
         programs.push(found.with_context(|| format!("no program {}", program.display()))?);
     }
+    let tree = options.peers.then(peers).transpose()?;
     let guest = Guest {
         kernel: &kernel,
         machine: &options.machine,
         programs: &programs,
         command: &options.command,
+        tree: tree.as_deref(),
         out: options.out.as_deref(),
         show: true,
     };

@@ -7,6 +7,11 @@
 //! nanosecond is one. CPU time and not the time of day, so that neither side's
 //! share lands on the other.
 
+mod growth;
+mod peers;
+
+pub(crate) use growth::{crowd, parts, spread};
+
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitCode, Stdio};
@@ -41,25 +46,58 @@ struct Cost {
     user: u128,
 }
 
-/// `bench [ROUNDS [NAME…]]`: all figures, or those whose names contain a word.
+impl Cost {
+    /// What [`text`](Self::text) wrote.
+    fn read(text: &str) -> Result<Self> {
+        let mut figures = text.split_whitespace().map(str::parse);
+        let (Some(Ok(kernel)), Some(Ok(user))) = (figures.next(), figures.next()) else {
+            bail!("no result: {text}");
+        };
+        Ok(Self { kernel, user })
+    }
+
+    fn text(self) -> String {
+        format!("{} {}\n", self.kernel, self.user)
+    }
+}
+
+/// The figures asked for: all, or those whose names contain a word.
+struct Wanted<'a>(&'a [String]);
+
+impl<'a> Wanted<'a> {
+    /// `[ROUNDS [NAME…]]`.
+    fn read(words: &'a [String]) -> Result<(usize, Self)> {
+        let (rounds, wanted) = match words.split_first() {
+            Some((rounds, wanted)) => (rounds.parse().context("bench takes a number")?, wanted),
+            None => (8, words),
+        };
+        Ok((rounds, Self(wanted)))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.is_empty() || self.0.iter().any(|word| name.contains(word.as_str()))
+    }
+}
+
+/// `bench [peers|growth] [ROUNDS [NAME…]]`.
 pub(crate) fn run(words: &[String]) -> Result<ExitCode> {
-    let (rounds, wanted) = match words.split_first() {
-        Some((rounds, wanted)) => (rounds.parse().context("bench takes a number")?, wanted),
-        None => (8, words),
-    };
-    let is_wanted =
-        |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(word.as_str()));
+    match words.split_first() {
+        Some((first, rest)) if first == "peers" => return peers::run(rest),
+        Some((first, rest)) if first == "growth" => return growth::run(rest),
+        _ => {}
+    }
+    let (rounds, wanted) = Wanted::read(words)?;
     // The first pages after boot cost half as much again.
     rounds_of(16)?;
     tell("untraced", measure(rounds, None)?);
     for backend in tool::backends()? {
         let name = format!("{backend}-others");
-        if is_wanted(&name) {
+        if wanted.has(&name) {
             tell(&name, others(&backend, rounds)?);
         }
         for (mode, arguments) in MODES {
             let name = format!("{backend}-{mode}");
-            if is_wanted(&name) {
+            if wanted.has(&name) {
                 tell(&name, traced(&backend, arguments, rounds)?);
             }
         }
@@ -75,30 +113,65 @@ fn tell(name: &str, cost: Cost) {
 /// A traced process: what it pays, and what its tracer does.
 fn traced(backend: &str, arguments: &[&str], rounds: usize) -> Result<Cost> {
     let result = scratch("result");
+    let workload = ["measured".to_owned(), rounds.to_string()];
+    Cost::read(&result_of(backend, arguments, &workload, &result)?.0)
+}
+
+/// What a traced workload left in the file named by its last word, and what
+/// vmtrace showed.
+fn result_of(
+    backend: &str,
+    arguments: &[&str],
+    workload: &[String],
+    result: &Path,
+) -> Result<(String, String)> {
     let shown = scratch("shown");
     let mut command = tool::vmtrace(&["--backend", backend])?;
     command.args(arguments).arg("--").arg(tool::ourselves()?);
-    command.args(["workload", "measured"]).arg(rounds.to_string()).arg(&result);
+    command.arg("workload").args(workload).arg(result);
     command.stdout(File::create(&shown).context("cannot write what vmtrace shows")?);
     let output = tool::output(command.stderr(Stdio::piped()))?;
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "vmtrace ended with {}: {said}", output.status);
-    let text = fs::read_to_string(&result).context("the workload left no result")?;
-    let mut figures = text.split_whitespace().map(str::parse);
-    let (Some(Ok(kernel)), Some(Ok(user))) = (figures.next(), figures.next()) else {
-        bail!("no result: {text}");
-    };
-    for file in [result, shown] {
+    let text = fs::read_to_string(result).context("the workload left no result")?;
+    // With --events it is long, and nobody reads it.
+    let said =
+        if arguments.contains(&"--events") { String::new() } else { fs::read_to_string(&shown)? };
+    for file in [result, &shown] {
         fs::remove_file(file).ok();
     }
-    Ok(Cost { kernel, user })
+    Ok((text, said))
 }
 
 /// The traced side of [`traced`]: its parent is the tracer.
 pub(crate) fn measured(rounds: usize, result: &Path) -> Result<()> {
     rounds_of(WARM)?;
-    let Cost { kernel, user } = measure(rounds, Some(std::os::unix::process::parent_id()))?;
-    fs::write(result, format!("{kernel} {user}")).context("cannot write the result")
+    let cost = measure(rounds, Some(std::os::unix::process::parent_id()))?;
+    fs::write(result, cost.text()).context("cannot write the result")
+}
+
+/// The same where the clock is a real one: `TIME CPU TOOL` of a fault, in
+/// nanoseconds, the former two of the middle round.
+pub(crate) fn timed(rounds: usize, result: &Path) -> Result<()> {
+    let tracer = std::os::unix::process::parent_id();
+    rounds_of(WARM)?;
+    std::thread::sleep(DRAINED);
+    let before = spent(tracer)?;
+    let (mut times, mut cpus) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        let (cpu, time) = round()?;
+        cpus.push(cpu);
+        times.push(time);
+    }
+    std::thread::sleep(DRAINED);
+    let each = |nanos: u128, faults: usize| nanos / faults.max(1) as u128;
+    let middle = |mut all: Vec<u128>| {
+        all.sort_unstable();
+        each(all.get(all.len() / 2).copied().unwrap_or(0), PAGES)
+    };
+    let tool = each(u128::from(spent(tracer)? - before), rounds * PAGES);
+    let text = format!("{} {} {tool}\n", middle(times), middle(cpus));
+    fs::write(result, text).context("cannot write the result")
 }
 
 /// This process, untraced while another is traced.
@@ -157,14 +230,16 @@ fn measure(rounds: usize, tracer: Option<u32>) -> Result<Cost> {
 
 /// The CPU time of `rounds` rounds of first writes, in nanoseconds.
 fn rounds_of(rounds: usize) -> Result<u128> {
-    let mut total = 0;
-    for _ in 0..rounds {
-        let mapping = Mapping::new(What::Anonymous, PAGES)?;
-        let began = sys::thread_time();
-        mapping.write();
-        total += sys::thread_time().saturating_sub(began).as_nanos();
-    }
-    Ok(total)
+    (0..rounds).try_fold(0, |total, _| Ok(total + round()?.0))
+}
+
+/// The CPU time of one round, and its time on the clock, in nanoseconds.
+fn round() -> Result<(u128, u128)> {
+    let mapping = Mapping::new(What::Anonymous, PAGES)?;
+    let (began, before) = (Instant::now(), sys::thread_time());
+    mapping.write();
+    let cpu = sys::thread_time().saturating_sub(before);
+    Ok((cpu.as_nanos(), began.elapsed().as_nanos()))
 }
 
 /// What all threads of a process have run, in nanoseconds.
