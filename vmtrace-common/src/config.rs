@@ -99,6 +99,8 @@ pub struct Config {
     pub side_mask: u32,
     /// How many of them are used.
     pub side_room: u32,
+    /// How many are full when the reader is woken.
+    pub side_bell: u32,
     /// CPUs with rings: a lane's cursors lie side by side, one for each.
     pub cpus: u32,
     /// Slots in the main lane's spill table, less one.

@@ -71,10 +71,10 @@ pub(crate) fn finish(
         thread.lost += 1;
         return;
     };
-    let (room, mask) = if lane == lane::END {
-        (config!(ring_room), config!(ring_mask))
+    let (room, mask, bell) = if lane == lane::END {
+        (config!(ring_room), config!(ring_mask), config!(ring_bell))
     } else {
-        (config!(side_room), config!(side_mask))
+        (config!(side_room), config!(side_mask), config!(side_bell))
     };
     // SAFETY: only this program writes `head`, and it does not run twice at
     // once on a CPU; `tail` is user space's, read once.
@@ -103,7 +103,7 @@ pub(crate) fn finish(
         publish();
         core::ptr::write_volatile(&raw mut (*cursor).head, head + 1);
     }
-    if lane == lane::END && used == u64::from(config!(ring_bell)) {
+    if used == u64::from(bell) {
         ring_the_bell();
     }
 }

@@ -40,6 +40,7 @@ fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Co
         ring_bell: layout.main / 2,
         side_mask: layout.side - 1,
         side_room: if tally { 0 } else { layout.side },
+        side_bell: layout.side / 2,
         spill_mask: options.tables.main - 1,
         spill_side_mask: options.tables.side - 1,
         spill_stride: options.tables.stride(),
