@@ -274,7 +274,8 @@ impl Ending for Kept<'_> {
 
     #[inline(always)]
     fn flags(&self) -> u16 {
-        self.thread().kept_flags
+        let Thread { kept_flags, .. } = *self.thread();
+        kept_flags
     }
 
     #[inline(always)]
