@@ -4,13 +4,13 @@ use core::{arch::asm, mem::size_of};
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
-    helpers::bpf_get_smp_processor_id,
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     maps::ring_buf::RingBufEntry,
 };
 use vmtrace_common::{
     buckets,
     config::{SPILL_ANYBODY, SPILL_ANYWHERE, SPILL_PROBES, SPILL_WINDOW, lane},
-    evidence::{flag, ret},
+    evidence::{end, flag, ret},
     record::{Fault, Header, Spill, tag},
     thread::{Thread, state},
 };
@@ -25,21 +25,43 @@ use crate::{
 /// Rare records wait for the reader's next tick unless this much has gathered.
 const RARE_WAKEUP: u64 = 1 << 18;
 
-/// What the end of a fault knows beside the fault in flight. Each is read where it
-/// is written: what is read earlier would have to be kept over the calls between.
+/// The clock of all records.
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: no arguments.
+    unsafe { bpf_ktime_get_ns() }
+}
+
+/// What the end of a fault knows beside the fault in flight, or of what the probes
+/// kept with it. Each is read where it is written: what is read earlier would have to
+/// be kept over the calls between.
 pub(crate) trait Ending {
     /// The address, as the end knows it.
-    fn address(&self) -> u64;
+    fn address(&self, thread: &Thread) -> u64;
+
     /// The instruction.
-    fn ip(&self) -> u64;
+    fn ip(&self, thread: &Thread) -> u64;
+
     /// The handler's flags, where they are not noted already.
-    fn flags(&self) -> u16;
+    #[inline(always)]
+    fn flags(&self, _thread: &Thread) -> u16 {
+        0
+    }
+
     /// Its answer, where that is not.
     fn ret(&self) -> u16;
-    /// [`end`](vmtrace_common::evidence::end), where that is not.
-    fn end(&self) -> u8;
+
+    /// [`end`], where that is not.
+    #[inline(always)]
+    fn end(&self) -> u8 {
+        end::RETURN
+    }
+
     /// The signal and its code in the upper half.
-    fn signal(&self) -> u16;
+    #[inline(always)]
+    fn signal(&self) -> u16 {
+        0
+    }
 }
 
 /// Closes the fault in flight, which ended at `now`, and sends it through the
@@ -56,7 +78,7 @@ pub(crate) fn finish(
     thread.seen += 1;
     inflight::account(task, thread);
     if config!(filtered) != 0 {
-        let major = ending.ret() & ret::MAJOR != 0 || ending.flags() & flag::TRIED != 0;
+        let major = ending.ret() & ret::MAJOR != 0 || ending.flags(thread) & flag::TRIED != 0;
         if now - thread.start < config_long!(min_latency) || config!(only_major) != 0 && !major {
             thread.filtered += 1;
             return;
@@ -118,8 +140,8 @@ fn write(fault: *mut Fault, cpu: u32, thread: &Thread, now: u64, ending: &impl E
     unsafe {
         to.write(now);
         to.add(1).write(now - thread.start);
-        to.add(2).write(ending.address());
-        to.add(3).write(ending.ip());
+        to.add(2).write(ending.address(thread));
+        to.add(3).write(ending.ip(thread));
         to.add(4).write(thread.region);
         to.add(5).write((&raw const thread.pid).cast::<u64>().read());
         let [evidence, place] = last_words(cpu, thread, ending);
@@ -138,7 +160,7 @@ fn last_words(cpu: u32, thread: &Thread, ending: &impl Ending) -> [u64; 2] {
             (&raw const thread.nature).cast::<u64>().read(),
         )
     };
-    let answer = u32::from(ending.ret()) << 16 | u32::from(ending.flags());
+    let answer = u32::from(ending.ret()) << 16 | u32::from(ending.flags(thread));
     [
         evidence | shifted(answer),
         place

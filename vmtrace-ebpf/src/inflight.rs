@@ -1,7 +1,6 @@
 //! The fault in flight: opened at the exception, marked on its way, closed at
 //! the handler's final return, the signal, or the fix-up.
 
-use aya_ebpf::helpers::bpf_ktime_get_ns;
 use vmtrace_common::{
     evidence::{end, flag, origin, ret},
     record::Fault,
@@ -32,7 +31,7 @@ pub(crate) fn open_gup(
         && thread.address >> 12 == address >> 12;
     if !again {
         make_ready(lane, task, thread);
-        begin(thread, now(), address, error, origin::GUP, state);
+        begin(thread, emit::now(), address, error, origin::GUP, state);
     }
 }
 
@@ -116,7 +115,7 @@ pub(crate) fn close_unseen(lane: u32, task: Current, thread: &mut Thread) {
         end: end::RECONSTRUCTED,
         signal: 0,
     };
-    let now = now();
+    let now = emit::now();
     thread.start = now;
     emit::finish(lane, task, thread, now, &unseen);
 }
@@ -132,18 +131,13 @@ pub(crate) struct Noted {
 
 impl Ending for Noted {
     #[inline(always)]
-    fn address(&self) -> u64 {
+    fn address(&self, _thread: &Thread) -> u64 {
         self.address
     }
 
     #[inline(always)]
-    fn ip(&self) -> u64 {
+    fn ip(&self, _thread: &Thread) -> u64 {
         self.ip
-    }
-
-    #[inline(always)]
-    fn flags(&self) -> u16 {
-        0
     }
 
     #[inline(always)]
@@ -160,13 +154,6 @@ impl Ending for Noted {
     fn signal(&self) -> u16 {
         self.signal
     }
-}
-
-/// The clock of all records.
-#[inline(always)]
-pub(crate) fn now() -> u64 {
-    // SAFETY: no arguments.
-    unsafe { bpf_ktime_get_ns() }
 }
 
 /// Reads the kernel's counters before the thread's first traced fault.

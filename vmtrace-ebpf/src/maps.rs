@@ -49,8 +49,9 @@ pub(crate) static CURSORS: Array<Cursor> = Array::with_max_entries(1, SHARED_MEM
 #[map]
 pub(crate) static SPILLS: Array<Spill> = Array::with_max_entries(1, SHARED_MEMORY);
 
-/// Signatures of the regions described already, the last two of each place. Entries may be overwritten by
-/// another CPU at any time; the worst that follows is a second description.
+/// Signatures of the regions described already, the last two of each place. Entries
+/// may be overwritten by another CPU at any time; the worst that follows is a second
+/// description.
 #[map]
 pub(crate) static KNOWN: Array<[u64; 2]> = Array::with_max_entries(KNOWN_REGIONS, 0);
 

@@ -66,19 +66,19 @@ fn change(task: Current) -> u32 {
 /// thread's own address space, whose regions alone are remembered.
 ///
 /// The caller holds the region's lock: before `handle_mm_fault`, or after it
-/// where it returned neither RETRY nor COMPLETED. `now` is no later than the
-/// fault's end: a description comes before what it describes.
+/// where it returned neither RETRY nor COMPLETED. `now` tells a time no later than
+/// the fault's end: a description comes before what it describes.
 #[inline(always)]
 pub(crate) fn touch<R: Read>(
     task: Current,
     thread: &mut Thread,
-    now: u64,
+    now: impl FnOnce() -> u64,
     vma: u64,
-    own: impl FnOnce() -> bool,
+    own: impl FnOnce(&Thread) -> bool,
 ) {
     if thread.last_vma != vma || thread.last_change != change(task) {
         let seen = look_at::<R>(thread, now, vma);
-        let remember = seen.told && is_remembered() && own();
+        let remember = seen.told && is_remembered() && own(thread);
         thread.last_vma = if remember { vma } else { 0 };
         thread.last_start = seen.start;
         thread.last_nature = seen.nature;
@@ -104,7 +104,7 @@ pub(crate) fn is_shared<R: Read>(vma: u64) -> bool {
 
 /// Reads the region at `vma`, and describes it if it is new in this form.
 #[inline(always)]
-fn look_at<R: Read>(thread: &Thread, now: u64, vma: u64) -> Seen {
+fn look_at<R: Read>(thread: &Thread, now: impl FnOnce() -> u64, vma: u64) -> Seen {
     let start = read!(R: u64, vma, vma_start);
     let end = read!(R: u64, vma, vma_end);
     let flags = read!(R: u64, vma, vma_flags);
@@ -144,7 +144,7 @@ fn look_at<R: Read>(thread: &Thread, now: u64, vma: u64) -> Seen {
         unsafe {
             let [first, second] = *known;
             told = first == signature || second == signature;
-            if !told && describe(Ids::of(thread), now, vma, nature) {
+            if !told && describe(Ids::of(thread), now(), vma, nature) {
                 *known = [signature, first];
             }
         }

@@ -7,7 +7,7 @@ use aya_ebpf::{
 };
 use vmtrace_common::{
     config::lane,
-    evidence::{end, error, flag, origin, ret},
+    evidence::{error, flag, origin, ret},
     thread::{Thread, state},
 };
 
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) fn fault_user(ctx: RawTracePointContext) -> i32 {
     if let Some((task, thread)) = target::current() {
         inflight::make_ready(lane::START_USER, task, thread);
-        let now = inflight::now();
+        let now = emit::now();
         let error = ctx.arg::<u64>(2) as u16;
         inflight::begin(thread, now, ctx.arg(0), error, origin::USER, state::OPEN);
     }
@@ -49,7 +49,7 @@ pub(crate) fn fault_kernel(ctx: RawTracePointContext) -> i32 {
             return 0;
         }
         inflight::make_ready(lane::START_KERNEL, task, thread);
-        let now = inflight::now();
+        let now = emit::now();
         let error = ctx.arg::<u64>(2) as u16;
         inflight::begin(thread, now, address, error, origin::KERNEL, state::OPEN);
     }
@@ -74,7 +74,7 @@ pub(crate) fn shared_write(ctx: FEntryContext) -> i32 {
         && thread.is_open()
     {
         let vma = read!(Direct: u64, ctx.arg::<u64>(0), fault_vma);
-        vma::touch::<Direct>(task, thread, thread.start, vma, || false);
+        vma::touch::<Direct>(task, thread, emit::now, vma, |_| false);
     }
     0
 }
@@ -105,7 +105,7 @@ pub(crate) fn handle_leave(ctx: FExitContext) -> i32 {
     let Some((task, thread)) = target::current() else {
         return 0;
     };
-    let now = inflight::now();
+    let now = emit::now();
     let call = Returned(&ctx);
     if thread.state == state::OPEN || is_late(thread, now, &call) {
         leave::<Direct>(task, thread, now, &call);
@@ -122,16 +122,15 @@ fn is_late(thread: &mut Thread, now: u64, call: &Returned<'_>) -> bool {
         return false;
     }
     if thread.state == state::LOOKING
-        && !call.taken()
+        && !call.taken(thread)
         && thread.address >> 12 == call.address() >> 12
     {
         thread.state = state::OPEN;
         thread.error = (call.flags() & flag::WRITE) << 1;
         return true;
     }
-    let (address, flags) = (call.address(), call.flags());
-    call.ret() & ret::RETRY == 0
-        && inflight::begin_unseen(thread, now, address, flags, call.taken())
+    let (address, flags, taken) = (call.address(), call.flags(), call.taken(thread));
+    call.ret() & ret::RETRY == 0 && inflight::begin_unseen(thread, now, address, flags, taken)
 }
 
 const _: () = assert!(flag::WRITE << 1 == error::WRITE);
@@ -139,63 +138,65 @@ const _: () = assert!(flag::WRITE << 1 == error::WRITE);
 /// One call of `handle_mm_fault`, seen from its end.
 trait Call: Ending {
     /// The region it was for, if that is still locked.
-    fn vma(&self) -> u64;
+    fn vma(&self, thread: &Thread) -> u64;
+
     /// An exception was taken.
-    fn taken(&self) -> bool;
+    fn taken(&self, thread: &Thread) -> bool;
+
     /// Its region was looked at when it began.
-    fn is_placed(&self) -> bool;
+    #[inline(always)]
+    fn is_placed(&self, _thread: &Thread) -> bool {
+        false
+    }
 }
 
 /// Its arguments and what it answers.
 struct Returned<'a>(&'a FExitContext);
 
-impl Ending for Returned<'_> {
+impl Returned<'_> {
     #[inline(always)]
     fn address(&self) -> u64 {
         self.0.arg(1)
     }
 
     #[inline(always)]
-    fn ip(&self) -> u64 {
+    fn flags(&self) -> u16 {
+        self.0.arg::<u64>(2) as u16
+    }
+}
+
+impl Ending for Returned<'_> {
+    #[inline(always)]
+    fn address(&self, _thread: &Thread) -> u64 {
+        self.address()
+    }
+
+    #[inline(always)]
+    fn ip(&self, _thread: &Thread) -> u64 {
         let regs: u64 = self.0.arg(3);
         if regs == 0 { 0 } else { read!(Direct: u64, regs, regs_ip) }
     }
 
     #[inline(always)]
-    fn flags(&self) -> u16 {
-        self.0.arg::<u64>(2) as u16
+    fn flags(&self, _thread: &Thread) -> u16 {
+        self.flags()
     }
 
     #[inline(always)]
     fn ret(&self) -> u16 {
         self.0.arg::<u64>(4) as u16
     }
-
-    #[inline(always)]
-    fn end(&self) -> u8 {
-        end::RETURN
-    }
-
-    #[inline(always)]
-    fn signal(&self) -> u16 {
-        0
-    }
 }
 
 impl Call for Returned<'_> {
     #[inline(always)]
-    fn vma(&self) -> u64 {
+    fn vma(&self, _thread: &Thread) -> u64 {
         self.0.arg(0)
     }
 
     #[inline(always)]
-    fn taken(&self) -> bool {
+    fn taken(&self, _thread: &Thread) -> bool {
         self.0.arg::<u64>(3) != 0
-    }
-
-    #[inline(always)]
-    fn is_placed(&self) -> bool {
-        false
     }
 }
 
@@ -239,75 +240,52 @@ pub(crate) fn handle_leave_kprobe(ctx: RetProbeContext) -> u32 {
     let Some((task, thread)) = target::current() else {
         return 0;
     };
-    let call = Kept { thread: &raw const *thread, answer: &ctx };
-    let now = inflight::now();
+    let now = emit::now();
     if thread.state == state::OPEN {
-        leave::<Helper>(task, thread, now, &call);
+        leave::<Helper>(task, thread, now, &Kept(&ctx));
     }
     0
 }
 
-/// What was kept of it, and what it answers.
-struct Kept<'a> {
-    thread: *const Thread,
-    answer: &'a RetProbeContext,
-}
-
-impl Kept<'_> {
-    #[inline(always)]
-    fn thread(&self) -> &Thread {
-        // SAFETY: a map value of our own thread's, which nobody else writes.
-        unsafe { &*self.thread }
-    }
-}
+/// What it answers; the rest was kept.
+struct Kept<'a>(&'a RetProbeContext);
 
 impl Ending for Kept<'_> {
     #[inline(always)]
-    fn address(&self) -> u64 {
-        self.thread().address
+    fn address(&self, thread: &Thread) -> u64 {
+        thread.address
     }
 
     #[inline(always)]
-    fn ip(&self) -> u64 {
-        self.thread().ip
+    fn ip(&self, thread: &Thread) -> u64 {
+        thread.ip
     }
 
     #[inline(always)]
-    fn flags(&self) -> u16 {
-        let Thread { kept_flags, .. } = *self.thread();
-        kept_flags
+    fn flags(&self, thread: &Thread) -> u16 {
+        thread.kept_flags
     }
 
     #[inline(always)]
     fn ret(&self) -> u16 {
-        self.answer.ret::<u64>() as u16
-    }
-
-    #[inline(always)]
-    fn end(&self) -> u8 {
-        end::RETURN
-    }
-
-    #[inline(always)]
-    fn signal(&self) -> u16 {
-        0
+        self.0.ret::<u64>() as u16
     }
 }
 
 impl Call for Kept<'_> {
     #[inline(always)]
-    fn vma(&self) -> u64 {
-        self.thread().kept
+    fn vma(&self, thread: &Thread) -> u64 {
+        thread.kept
     }
 
     #[inline(always)]
-    fn taken(&self) -> bool {
-        self.thread().origin() != origin::GUP
+    fn taken(&self, thread: &Thread) -> bool {
+        thread.origin() != origin::GUP
     }
 
     #[inline(always)]
-    fn is_placed(&self) -> bool {
-        self.thread().region != 0
+    fn is_placed(&self, thread: &Thread) -> bool {
+        thread.region != 0
     }
 }
 
@@ -330,7 +308,7 @@ fn enter<R: Read>(
     {
         // It may end COMPLETED, with the lock gone: look now. Where regions are
         // remembered, that costs less than to ask whether it may.
-        vma::touch::<R>(task, thread, thread.start, vma, || true);
+        vma::touch::<R>(task, thread, emit::now, vma, |_| true);
     }
     Some((task, thread))
 }
@@ -344,16 +322,17 @@ fn leave<R: Read>(task: Current, thread: &mut Thread, now: u64, call: &impl Call
         thread.retries = thread.retries.saturating_add(1);
         return;
     }
-    if ret & ret::COMPLETED == 0 && !call.is_placed() {
-        vma::touch::<R>(task, thread, now, call.vma(), || call.taken());
+    if ret & ret::COMPLETED == 0 && !call.is_placed(thread) {
+        let vma = call.vma(thread);
+        vma::touch::<R>(task, thread, || now, vma, |thread| call.taken(thread));
     }
     let failed = ret & (ret::ERROR & !ret::FALLBACK) != 0;
     if failed && ret & ret::OOM == 0 && thread.origin() != origin::GUP {
         // A signal or a fix-up follows and tells what became of it.
         thread.state = state::FAILED;
         thread.ret = ret;
-        thread.flags = call.flags();
-        thread.ip = call.ip();
+        thread.flags = call.flags(thread);
+        thread.ip = call.ip(thread);
         return;
     }
     emit::finish(lane::END, task, thread, now, call);

@@ -2,9 +2,7 @@
 //! true and every process named, however short its life.
 
 use aya_ebpf::{
-    helpers::{bpf_get_current_comm, bpf_ktime_get_ns},
-    macros::raw_tracepoint,
-    programs::RawTracePointContext,
+    helpers::bpf_get_current_comm, macros::raw_tracepoint, programs::RawTracePointContext,
 };
 use aya_log_ebpf::debug;
 use vmtrace_common::{
@@ -44,8 +42,7 @@ pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
         return 0;
     }
     let task: u64 = ctx.arg(0);
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = emit::now();
     let new = Ids { pid: probe(task, at!(task_tgid)), tid: probe(task, at!(task_pid)) };
     let shares = !parent.is_null() && flags & CLONE_VM != 0;
     // SAFETY: a plain load of a whole word.
@@ -107,8 +104,7 @@ fn cgroup_of(task: u64) -> u64 {
 pub(crate) fn task_exec(ctx: RawTracePointContext) -> i32 {
     let ids = target::ids();
     let old = ctx.arg::<u64>(1) as u32;
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = emit::now();
     if old != ids.tid {
         let own = target::find(old);
         if !own.is_null() && target::find(ids.tid).is_null() {
@@ -161,8 +157,7 @@ pub(crate) fn task_exit(_ctx: RawTracePointContext) -> i32 {
         // Its last faults may have been skipped, beginning and end.
         inflight::account(task, thread);
     }
-    // SAFETY: no arguments.
-    if tell(tag::EXIT, thread.tid, thread, unsafe { bpf_ktime_get_ns() }) {
+    if tell(tag::EXIT, thread.tid, thread, emit::now()) {
         thread.settle();
     }
     0
@@ -179,8 +174,7 @@ pub(crate) fn task_free(ctx: RawTracePointContext) -> i32 {
     }
     // SAFETY: the thread is gone: nobody writes its entry.
     let thread = unsafe { &*thread };
-    // SAFETY: no arguments.
-    if tell(tag::TOTALS, tid, thread, unsafe { bpf_ktime_get_ns() }) {
+    if tell(tag::TOTALS, tid, thread, emit::now()) {
         target::forget(tid);
     }
     0
@@ -217,7 +211,7 @@ pub(crate) fn task_rename(ctx: RawTracePointContext) -> i32 {
     // SAFETY: the ring lent us room for one Rename, and `thread` is a map value.
     unsafe {
         let ids = Ids { pid: (*thread).pid, tid };
-        (*rename).header = emit::header::<Rename>(tag::RENAME, ids, bpf_ktime_get_ns());
+        (*rename).header = emit::header::<Rename>(tag::RENAME, ids, emit::now());
         (*rename).comm = [0; COMM];
         text((&raw mut (*rename).comm).cast(), COMM as u32, ctx.arg(1));
     }
@@ -233,8 +227,7 @@ pub(crate) fn task_cgroup(ctx: RawTracePointContext) -> i32 {
     let cgroup: u64 = probe(probe(ctx.arg(0), at!(cgroup_node)), at!(node_id));
     // SAFETY: a plain load of a whole word.
     let asked_for = unsafe { CGROUPS.get(cgroup) }.is_some();
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = emit::now();
     if target::find(ids.tid).is_null() {
         if !asked_for {
             return 0;

@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     EbpfContext as _,
-    helpers::{bpf_get_current_comm, bpf_ktime_get_ns},
+    helpers::bpf_get_current_comm,
     macros::{fentry, kprobe, tracepoint},
     programs::{FEntryContext, ProbeContext, TracePointContext},
 };
@@ -31,7 +31,7 @@ pub(crate) fn oom_victim(ctx: TracePointContext) -> u32 {
     let victim = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Victim.
     unsafe {
-        (*victim).header = emit::header::<Victim>(tag::VICTIM, ids, bpf_ktime_get_ns());
+        (*victim).header = emit::header::<Victim>(tag::VICTIM, ids, emit::now());
         (*victim).total_vm = field(event, config!(victim.total_vm));
         (*victim).anon_rss = field(event, config!(victim.anon_rss));
         (*victim).file_rss = field(event, config!(victim.file_rss));
@@ -87,7 +87,7 @@ fn killed(control: u64) {
     let oom = entry.as_mut_ptr();
     // SAFETY: the ring lent us room for one Oom.
     unsafe {
-        (*oom).header = emit::header::<Oom>(tag::OOM, target::ids(), bpf_ktime_get_ns());
+        (*oom).header = emit::header::<Oom>(tag::OOM, target::ids(), emit::now());
         (*oom).points = probe(control, at!(oom_chosen_points));
         (*oom).total_pages = probe(control, at!(oom_total_pages));
         (*oom).memcg = if memcg == 0 || at!(memcg_css) == ABSENT {

@@ -53,7 +53,7 @@ pub(crate) fn signal(ctx: RawTracePointContext) -> i32 {
             return 0;
         }
         inflight::make_ready(lane::SIGNAL, current, thread);
-        inflight::begin(thread, inflight::now(), 0, 0, origin::TRAP, state::OPEN);
+        inflight::begin(thread, emit::now(), 0, 0, origin::TRAP, state::OPEN);
     }
     if thread.origin() == origin::USER || thread.origin() == origin::TRAP {
         thread.ip = probe(user_regs(task), at!(regs_ip));
@@ -105,7 +105,7 @@ fn end_badly(lane: u32, task: Current, thread: &mut Thread, end: u8, signal: u8,
         end,
         signal: u16::from(signal) | u16::from(code) << 8,
     };
-    emit::finish(lane, task, thread, inflight::now(), &bad);
+    emit::finish(lane, task, thread, emit::now(), &bad);
 }
 
 /// The registers the current task came in with, at the top of its stack.

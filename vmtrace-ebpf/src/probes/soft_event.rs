@@ -11,11 +11,7 @@ use vmtrace_common::{
     thread::state,
 };
 
-use crate::{
-    emit,
-    inflight::{self, Noted},
-    target,
-};
+use crate::{emit, inflight::Noted, target};
 
 /// `bpf_perf_event_data`, part of the user-space ABI: registers, period, address.
 const IP: usize = 128;
@@ -52,5 +48,5 @@ fn ended(lane: u32, ctx: &PerfEventContext, ret: u16) {
         )
     };
     let event = Noted { address, ip, ret, end: end::EVENT, signal: 0 };
-    emit::finish(lane, task, thread, inflight::now(), &event);
+    emit::finish(lane, task, thread, emit::now(), &event);
 }

@@ -3,8 +3,7 @@
 use core::arch::asm;
 
 use aya_ebpf::{
-    bindings::BPF_RB_NO_WAKEUP, helpers::bpf_ktime_get_ns, macros::raw_tracepoint,
-    programs::RawTracePointContext,
+    bindings::BPF_RB_NO_WAKEUP, macros::raw_tracepoint, programs::RawTracePointContext,
 };
 use vmtrace_common::record::{TLB_REASONS, Tlb, tag};
 
@@ -64,8 +63,7 @@ fn send(ids: Ids, reason: u32, pages: u64) {
         count!(unsent_tlb);
         return;
     };
-    // SAFETY: no arguments.
-    let now = unsafe { bpf_ktime_get_ns() };
+    let now = emit::now();
     entry.write(Tlb {
         header: emit::header::<Tlb>(tag::TLB, ids, now),
         pages,

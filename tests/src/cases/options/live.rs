@@ -166,13 +166,13 @@ fn backend(bench: &Bench) -> Result<()> {
 fn ring_size(bench: &Bench) -> Result<()> {
     let program = tool::ourselves()?;
     let program = program.to_str().unwrap_or_default();
-    let spilled = |size| -> Result<u64> {
+    let spilled = |size, cycles| -> Result<u64> {
         let words = ["--ring-size", size, "--format", "json", "--", program, "workload"];
-        let json = bench.json(&[&words[..], &["mixed", "8", "10"]].concat())?;
+        let json = bench.json(&[&words[..], &["mixed", "8", cycles]].concat())?;
         json["accounting"]["spilled"].as_u64().context("no account")
     };
-    let (small, large) = (spilled("4K")?, spilled("64M")?);
-    ensure!(small > 100 && large == 0, "{small} spilled from 4K and {large} from 64M");
+    let (small, large) = (spilled("4K", "40")?, spilled("64M", "10")?);
+    ensure!(small > 1000 && large == 0, "{small} spilled from 4K and {large} from 64M");
     Ok(())
 }
 
