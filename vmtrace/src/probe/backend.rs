@@ -4,13 +4,14 @@ use std::any::Any;
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::fd::AsFd as _;
 
 use anyhow::{Context as _, anyhow, bail};
-use aya::programs::perf_event::{PerfEventConfig, PerfEventScope, SamplePolicy, SoftwareEvent};
 use aya::programs::{FEntry, FExit, KProbe, PerfEvent, ProgramError, RawTracePoint, TracePoint};
 use aya::{Btf, Ebpf};
 
 use super::programs::{self, Hook, Program};
+use crate::sys::perf;
 
 /// How the probes are attached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -181,8 +182,8 @@ impl<'a> Attacher<'a> {
                 ready(|| p.load())?;
                 return attach_kprobe(p, place, links);
             }
-            Hook::MinorEvent => self.attach_event(program, SoftwareEvent::PageFaultsMin, links)?,
-            Hook::MajorEvent => self.attach_event(program, SoftwareEvent::PageFaultsMaj, links)?,
+            Hook::MinorEvent => self.attach_event(program, perf::PAGE_FAULTS_MIN, links)?,
+            Hook::MajorEvent => self.attach_event(program, perf::PAGE_FAULTS_MAJ, links)?,
         }
         Ok(place.to_owned())
     }
@@ -191,20 +192,14 @@ impl<'a> Attacher<'a> {
     fn attach_event(
         &mut self,
         program: &Program,
-        event: SoftwareEvent,
+        event: u64,
         links: &mut Vec<Link>,
     ) -> anyhow::Result<()> {
         let loaded = self.ebpf.program_mut(program.name).context("no such program")?;
         let p: &mut PerfEvent = loaded.try_into()?;
         ready(|| p.load())?;
         for &cpu in self.cpus {
-            let id = p.attach(
-                PerfEventConfig::Software(event),
-                PerfEventScope::AllProcessesOneCpu { cpu },
-                SamplePolicy::Period(1),
-                false,
-            )?;
-            links.push(Box::new(p.take_link(id)?));
+            links.push(Box::new(perf::run(p.fd()?.as_fd(), event, cpu)?));
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use crate::{build, place, process, root};
 /// How often each takes its turn.
 const TURNS: usize = 9;
 /// Rounds of 4096 faults to a turn.
-const ROUNDS: &str = "16";
+const ROUNDS: &str = "32";
 
 /// One tool, and how it is put before the workload.
 struct Tool {
