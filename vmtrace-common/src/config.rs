@@ -13,6 +13,8 @@ pub mod blank {
     pub const IMMEDIATE: u32 = 0x5e77_0000;
     /// A load's offset: this, and a quarter of that. No struct of ours is so large.
     pub const LOAD: u16 = 0x7a00;
+    /// The address of a map's memory: this, and where its descriptor is.
+    pub const MEMORY: u32 = 0x5e78_0000;
 }
 
 /// Rings to a CPU. A program that writes faults has one of its own, so that the
@@ -126,6 +128,14 @@ pub struct Config {
     /// `task_struct.mm`, where how often that was changed can be read from the current
     /// task; else [`ABSENT`].
     pub current_mm: u32,
+    /// The arrays that user space maps too.
+    pub threads: Shared,
+    /// As `threads`.
+    pub rings: Shared,
+    /// As `threads`.
+    pub cursors: Shared,
+    /// As `threads`.
+    pub spills: Shared,
     /// Where `oom:mark_victim` keeps its fields.
     pub victim: VictimFields,
     /// Where the kernel keeps things.
@@ -133,6 +143,19 @@ pub struct Config {
 }
 
 const _: () = assert!(size_of::<Config>() <= 512, "what a blank can say");
+
+/// An array in memory that user space maps too. A map of one value as large as all its
+/// elements together has its address in the instructions, which then find an element
+/// in four steps in place of the twelve that a look-up takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Shared {
+    /// That map's descriptor; 0 where the kernel has no such map and the elements are
+    /// looked up.
+    pub map: u32,
+    /// How many elements there are.
+    pub count: u32,
+}
 
 /// Offsets in the `oom:mark_victim` event, from its tracefs format, or [`ABSENT`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

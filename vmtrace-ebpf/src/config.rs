@@ -43,6 +43,23 @@ pub(crate) fn long_setting<const PLACE: usize>() -> u64 {
     value
 }
 
+/// The address of the map's memory whose [`Shared`](vmtrace_common::config::Shared) lies
+/// at `PLACE`; 0 where it has none.
+#[inline(always)]
+pub(crate) fn memory<const PLACE: usize>() -> u64 {
+    let address: u64;
+    // SAFETY: a constant in a register.
+    unsafe {
+        asm!(
+            "{0} = {1} ll",
+            out(reg) address,
+            const blank::MEMORY as usize | PLACE,
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    address
+}
+
 /// One field of [`Config`](vmtrace_common::config::Config).
 macro_rules! config {
     ($($field:ident).+) => {

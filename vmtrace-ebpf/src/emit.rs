@@ -18,7 +18,7 @@ use vmtrace_common::{
 use crate::{
     config::{config, config_long},
     inflight,
-    maps::{CURSORS, RARE, RINGS, SPILLS, count},
+    maps::{RARE, count, element},
     target::{Current, Ids},
 };
 
@@ -89,7 +89,7 @@ pub(crate) fn finish(
     if config!(tally) != 0 && lane == lane::END && fold_again(cpu, thread, now, ending) {
         return;
     }
-    let Some(cursor) = CURSORS.get_ptr_mut(lane * config!(cpus) + cpu) else {
+    let Some(cursor) = element!(CURSORS, cursors, lane * config!(cpus) + cpu) else {
         thread.lost += 1;
         return;
     };
@@ -115,7 +115,7 @@ pub(crate) fn finish(
     }
     // SAFETY: written once, before any program runs.
     let slot = unsafe { (*cursor).first } + (head as u32 & mask);
-    let Some(slot) = RINGS.get_ptr_mut(slot) else {
+    let Some(slot) = element!(RINGS, rings, slot) else {
         thread.lost += 1;
         return;
     };
@@ -200,7 +200,7 @@ fn fold_again(cpu: u32, thread: &mut Thread, now: u64, ending: &impl Ending) -> 
     if thread.last_spill >> 32 != u64::from(cpu + 1) {
         return false;
     }
-    let Some(slot) = SPILLS.get_ptr_mut(thread.last_spill as u32) else { return false };
+    let Some(slot) = element!(SPILLS, spills, thread.last_spill as u32) else { return false };
     // SAFETY: the slot is of this CPU's table of this lane.
     let slot = unsafe { &mut *slot };
     // SAFETY: the record ends in sixteen bytes that lie side by side, aligned.
@@ -261,7 +261,7 @@ fn spill(lane: u32, cpu: u32, fault: &Fault) -> Option<u32> {
         };
         let hash = (what[0] ^ what[1].rotate_left(17) ^ whose).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let index = part + (((hash >> 32) as u32 + probe) & mask);
-        let slot = SPILLS.get_ptr_mut(index)?;
+        let slot = element!(SPILLS, spills, index)?;
         // SAFETY: only this program writes this CPU's table of this lane.
         let slot = unsafe { &mut *slot };
         if slot.count == 0 {

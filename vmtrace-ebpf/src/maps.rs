@@ -1,15 +1,19 @@
 //! The maps, and what each is for.
 
+use core::{arch::asm, mem::size_of};
+
 use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
 use vmtrace_common::{
-    config::KNOWN_REGIONS,
+    config::{KNOWN_REGIONS, blank},
     counters::Counters,
     record::{Fault, Spill},
     thread::{Cursor, Thread},
 };
+
+use crate::config;
 
 /// `BPF_F_MMAPABLE`: user space reads and writes the memory itself.
 const SHARED_MEMORY: u32 = 1 << 10;
@@ -68,6 +72,49 @@ pub(crate) static FLUSHES: RingBuf = RingBuf::with_byte_size(1 << 20, 0);
 #[map]
 pub(crate) static COUNTERS: PerCpuArray<Counters> = PerCpuArray::with_max_entries(1, 0);
 
+/// An element of one of the arrays that user space maps too: by its address where those
+/// have one ([`Shared`](vmtrace_common::config::Shared)), else looked up.
+macro_rules! element {
+    ($map:ident, $shared:ident, $index:expr) => {
+        $crate::maps::find::<
+            _,
+            { $crate::config::place!($shared.map) },
+            { $crate::config::place!($shared.count) },
+        >(&$crate::maps::$map, $index)
+    };
+}
+
+/// See [`element!`]. An index beyond the last is the first's: that no caller asks for
+/// one is not known to the verifier.
+#[inline(always)]
+pub(crate) fn find<T, const MAP: usize, const COUNT: usize>(
+    array: &Array<T>,
+    index: u32,
+) -> Option<*mut T> {
+    let memory = config::memory::<MAP>();
+    if memory == 0 {
+        return array.get_ptr_mut(index);
+    }
+    let mut element = u64::from(index);
+    // SAFETY: arithmetic on a register, and a jump over a part of it. It is done here
+    // because the compiler may compare one copy of the index and use another, which
+    // verifiers before 6.6 do not follow.
+    unsafe {
+        asm!(
+            "if {0} < {1} goto +1",
+            "{0} = 0",
+            "{0} *= {2}",
+            "{0} += {3}",
+            inout(reg) element,
+            const blank::IMMEDIATE as usize | COUNT,
+            const size_of::<T>(),
+            in(reg) memory,
+            options(pure, nomem, nostack),
+        );
+    }
+    Some(element as *mut T)
+}
+
 /// Adds one to a field of this CPU's [`COUNTERS`].
 macro_rules! count {
     ($field:ident) => {
@@ -79,4 +126,4 @@ macro_rules! count {
     };
 }
 
-pub(crate) use count;
+pub(crate) use {count, element};

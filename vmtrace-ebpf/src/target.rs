@@ -18,7 +18,7 @@ use crate::{
     config::{config, read},
     emit,
     kernel::Direct,
-    maps::{CLAIMS, CROWD, THREADS},
+    maps::{CLAIMS, CROWD, element},
 };
 
 /// A thread's ids.
@@ -88,7 +88,9 @@ pub(crate) fn find(tid: u32) -> *mut Thread {
 /// the verifier does not take.)
 #[inline(always)]
 fn entry(tid: u32) -> *mut Thread {
-    let Some(own) = THREADS.get_ptr_mut(tid & config!(thread_mask)) else { return null_mut() };
+    let Some(own) = element!(THREADS, threads, tid & config!(thread_mask)) else {
+        return null_mut();
+    };
     // SAFETY: plain loads of whole words.
     unsafe {
         if (*own).tid == tid {
@@ -98,7 +100,7 @@ fn entry(tid: u32) -> *mut Thread {
             return null_mut();
         }
         let Some(index) = CROWD.get(tid) else { return null_mut() };
-        let Some(slot) = THREADS.get_ptr_mut(*index) else { return null_mut() };
+        let Some(slot) = element!(THREADS, threads, *index) else { return null_mut() };
         if (*slot).tid == tid { slot } else { null_mut() }
     }
 }
@@ -108,7 +110,7 @@ fn entry(tid: u32) -> *mut Thread {
 pub(crate) fn room(tid: u32) -> Option<*mut Thread> {
     let (mask, crowd_mask) = (config!(thread_mask), config!(crowd_mask));
     let index = tid & mask;
-    let own = THREADS.get_ptr_mut(index)?;
+    let own = element!(THREADS, threads, index)?;
     if claim(index, tid) {
         return Some(own);
     }
@@ -117,7 +119,7 @@ pub(crate) fn room(tid: u32) -> Option<*mut Thread> {
         if claim(index, tid) {
             // SAFETY: a plain store of a whole word; it is only ever set.
             unsafe { (*own).crowded = 1 };
-            let slot = THREADS.get_ptr_mut(index)?;
+            let slot = element!(THREADS, threads, index)?;
             return CROWD.insert(tid, index, 0).is_ok().then_some(slot);
         }
     }
@@ -150,7 +152,7 @@ pub(crate) fn adopt(tid: u32, thread: &Thread) -> bool {
 #[inline(always)]
 pub(crate) fn forget(tid: u32) {
     let index = tid & config!(thread_mask);
-    let Some(own) = THREADS.get_ptr_mut(index) else { return };
+    let Some(own) = element!(THREADS, threads, index) else { return };
     // SAFETY: plain accesses of whole words; the thread is gone, or moved.
     unsafe {
         if (*own).tid == tid {
@@ -160,7 +162,7 @@ pub(crate) fn forget(tid: u32) {
             && let Some(index) = CROWD.get(tid)
         {
             let index = *index;
-            if let Some(slot) = THREADS.get_ptr_mut(index) {
+            if let Some(slot) = element!(THREADS, threads, index) {
                 (*slot).tid = 0;
             }
             let _ = CROWD.remove(tid);

@@ -15,6 +15,10 @@ use crate::sys::pod::Wire;
 const LENGTH: usize = 8;
 /// `dst = imm64`, the first half.
 const LOAD_LONG: u8 = 0x18;
+/// The same of a map's memory, by the map's descriptor: this in place of a source.
+const OF_MEMORY: u8 = 2 << 4;
+/// `if dst < imm32`.
+const IF_LESS: u8 = 0xa5;
 /// `dst = imm32`, of 32 and of 64 bits.
 const MOVE: [u8; 2] = [0xb4, 0xb7];
 /// `dst = *(u32 *)(src + offset)` and the same of eight bytes.
@@ -43,14 +47,21 @@ fn fill_code(code: &mut [u8], settings: &[u8]) {
         let is_blank = place >> 16 == 0;
         if operation == LOAD_LONG {
             let Some((second, after)) = after.split_first_chunk_mut::<LENGTH>() else { return };
+            let memory = immediate ^ blank::MEMORY;
             if is_blank {
                 instruction[4..].copy_from_slice(&setting(settings, place as usize));
                 second[4..].copy_from_slice(&setting(settings, place as usize + 4));
+            } else if memory >> 16 == 0 {
+                let map = setting(settings, memory as usize);
+                instruction[4..].copy_from_slice(&map);
+                if map != [0; 4] {
+                    instruction[1] = registers & 0xf | OF_MEMORY;
+                }
             }
             rest = after;
             continue;
         }
-        if MOVE.contains(&operation) && is_blank {
+        if (MOVE.contains(&operation) || operation == IF_LESS) && is_blank {
             instruction[4..].copy_from_slice(&setting(settings, place as usize));
         }
         let quarter = u16::from_le_bytes(offset) ^ blank::LOAD;

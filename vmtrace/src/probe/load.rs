@@ -4,8 +4,9 @@ use std::fs;
 
 use anyhow::Context as _;
 use aya::{Ebpf, EbpfLoader};
-use vmtrace_common::config::{ABSENT, Config, Offsets};
+use vmtrace_common::config::{ABSENT, Config, Offsets, Shared};
 
+use super::memory::{Array, Counts, Memory};
 use super::rings::Layout;
 use super::session::Options;
 use super::target::{Room, Target};
@@ -53,6 +54,10 @@ fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Co
         filtered: u32::from(options.only_major || options.min_latency != 0),
         user_regs: u32::from(version >= (5, 15) && at.regs_ip != ABSENT),
         current_mm: if task_btf && at.mm_change != ABSENT { at.task_mm } else { ABSENT },
+        threads: Shared::default(),
+        rings: Shared::default(),
+        cursors: Shared::default(),
+        spills: Shared::default(),
         victim: victim::fields(),
         at,
     }
@@ -61,6 +66,7 @@ fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Co
 /// The object, loaded and not attached.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
+    pub(super) memory: Memory,
     pub(super) layout: Layout,
     pub(super) online: Vec<u32>,
 }
@@ -71,22 +77,30 @@ pub(super) fn load(options: &Options, own: u32) -> anyhow::Result<Loaded> {
         aya::util::online_cpus().map_err(|(_, error)| error).context("listing the CPUs")?;
     let cpus = online.iter().max().map_or(1, |last| last + 1);
     let layout = Layout::new(cpus, options.ring_size);
-    let config = configure(options, own, layout, kernel_offsets()?);
-    Ok(Loaded { ebpf: object(options, layout, &config)?, layout, online })
+    let mut memory = Memory::new(&Counts {
+        threads: Room::of(&options.target).slots(),
+        rings: layout.slots(),
+        cursors: layout.rings(),
+        spills: options.tables.stride() * cpus,
+    });
+    let mut config = configure(options, own, layout, kernel_offsets()?);
+    memory.tell(&mut config);
+    let mut ebpf = object(options, &memory, &config)?;
+    memory.take(&mut ebpf)?;
+    Ok(Loaded { ebpf, memory, layout, online })
 }
 
-fn object(options: &Options, layout: Layout, config: &Config) -> anyhow::Result<Ebpf> {
+fn object(options: &Options, memory: &Memory, config: &Config) -> anyhow::Result<Ebpf> {
     let room = Room::of(&options.target);
     let level: u8 = if options.verbose { 4 } else { 0 };
-    EbpfLoader::new()
+    let mut loader = EbpfLoader::new();
+    loader
         .override_global(aya_log::LEVEL, &level, false)
-        .map_max_entries("THREADS", room.slots())
         .map_max_entries("CLAIMS", room.slots())
         .map_max_entries("CROWD", room.crowd)
-        .map_max_entries("RARE", room.rare)
-        .map_max_entries("RINGS", layout.slots())
-        .map_max_entries("CURSORS", layout.rings())
-        .map_max_entries("SPILLS", options.tables.stride() * layout.cpus)
-        .load(&blanks::fill(OBJECT, config)?)
-        .context("loading the eBPF object")
+        .map_max_entries("RARE", room.rare);
+    for (name, values) in memory.arrays().map(Array::values) {
+        loader.map_max_entries(name, values);
+    }
+    loader.load(&blanks::fill(OBJECT, config)?).context("loading the eBPF object")
 }

@@ -12,6 +12,7 @@ mod cgroups;
 mod head;
 mod load;
 pub mod mapping;
+mod memory;
 pub mod namespace;
 pub mod opened;
 pub mod places;

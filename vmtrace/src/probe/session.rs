@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use aya::Ebpf;
-use aya::maps::{Map, MapData, PerCpuArray, RingBuf};
+use aya::maps::{MapData, PerCpuArray, RingBuf};
 use vmtrace_common::counters::Counters;
 use vmtrace_common::record::{Header, Totals, tag};
 use vmtrace_common::thread::{Thread, state};
@@ -17,6 +17,7 @@ use super::backend::{Attacher, Attempt, Backend, Link};
 use super::cgroups::Cgroups;
 use super::load::{Loaded, load};
 use super::mapping::{Change, Mappings};
+use super::memory::Memory;
 use super::namespace::Namespace;
 use super::places::Places;
 use super::rings::{Layout, Rings};
@@ -108,8 +109,7 @@ pub struct Session {
     /// How often the spill tables are read whatever is full, and when they were.
     tally: Option<Duration>,
     tallied: u64,
-    /// Programs that are loaded later refer to these by descriptor.
-    _memory: [MapData; 3],
+    _memory: Memory,
     ebpf: Ebpf,
 }
 
@@ -129,11 +129,11 @@ impl Session {
         let namespace = Namespace::here().map_err(anyhow::Error::msg);
         let namespace = Arc::new(namespace.context("telling ids of this PID namespace")?);
         let own = namespace.own().context("finding our own id")?;
-        let Loaded { ebpf, layout, online } = load(options, own)?;
+        let Loaded { ebpf, memory, layout, online } = load(options, own)?;
         let kernel = aya::Btf::from_sys_fs().ok();
         // Before any program runs: the programs find their rings through what this
         // writes.
-        let mut session = Self::around(ebpf, layout, options, Arc::clone(&namespace))?;
+        let mut session = Self::around(ebpf, memory, layout, options, Arc::clone(&namespace))?;
         let mut attacher = Attacher::new(&mut session.ebpf, kernel.as_ref(), &online);
         let (backend, mut others) = choose(&mut attacher, options.backend)?;
         others.extend(attacher.attach_all(programs::BESIDE)?);
@@ -159,28 +159,28 @@ impl Session {
 
     fn around(
         mut ebpf: Ebpf,
+        memory: Memory,
         layout: Layout,
         options: &Options,
         namespace: Arc<Namespace>,
     ) -> anyhow::Result<Self> {
         let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("map {name}"));
-        let data = |map: Map| {
-            let Map::Array(data) = map else { bail!("an array was expected, not {map:?}") };
-            Ok(data)
-        };
-        let (slots, cursors, spills) =
-            (data(map("RINGS")?)?, data(map("CURSORS")?)?, data(map("SPILLS")?)?);
         Ok(Self {
             preface: Preface::default(),
             attempts: Vec::new(),
             starts: Vec::new(),
             others: Vec::new(),
-            rings: Rings::map(layout, slots.fd().as_fd(), cursors.fd().as_fd())?,
-            spills: Spills::map(layout, options.tables, spills.fd().as_fd())?,
+            rings: Rings::map(layout, memory.rings.fd()?, memory.cursors.fd()?)?,
+            spills: Spills::map(layout, options.tables, memory.spills.fd()?)?,
             rare: map("RARE")?.try_into()?,
             flushes: map("FLUSHES")?.try_into()?,
             counters: map("COUNTERS")?.try_into()?,
-            table: Table::take(&mut ebpf, Room::of(&options.target), namespace)?,
+            table: Table::take(
+                &mut ebpf,
+                memory.threads.fd()?,
+                Room::of(&options.target),
+                namespace,
+            )?,
             mappings: None,
             places: Places::read(),
             cgroups: Cgroups::new(),
@@ -189,7 +189,7 @@ impl Session {
             quiet: false,
             tally: options.tally,
             tallied: 0,
-            _memory: [slots, cursors, spills],
+            _memory: memory,
             ebpf,
         })
     }

@@ -3,14 +3,14 @@
 use std::collections::HashSet;
 use std::fmt;
 use std::fs;
-use std::os::fd::AsFd as _;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use aya::Ebpf;
-use aya::maps::{HashMap, Map, MapData, MapError};
+use aya::maps::{HashMap, MapData, MapError};
 use procfs::process::{Process, all_processes};
 use vmtrace_common::config::{CROWD_PROBES, crowd_slot};
 use vmtrace_common::record::{COMM, Header, Task, tag};
@@ -126,8 +126,6 @@ pub struct Table {
     targets: HashMap<MapData, u32, u32>,
     cgroups: HashMap<MapData, u64, u32>,
     namespace: Arc<Namespace>,
-    /// Programs that are loaded later refer to it by descriptor.
-    _memory: MapData,
 }
 
 impl fmt::Debug for Table {
@@ -138,19 +136,22 @@ impl fmt::Debug for Table {
 
 impl Table {
     /// Takes the maps out of the object.
-    pub fn take(ebpf: &mut Ebpf, room: Room, namespace: Arc<Namespace>) -> anyhow::Result<Self> {
+    pub fn take(
+        ebpf: &mut Ebpf,
+        threads: BorrowedFd<'_>,
+        room: Room,
+        namespace: Arc<Namespace>,
+    ) -> anyhow::Result<Self> {
         let mut map = |name: &str| ebpf.take_map(name).with_context(|| format!("map {name}"));
-        let Map::Array(memory) = map("THREADS")? else { bail!("the thread table is no array") };
         Ok(Self {
             room,
-            threads: Threads::map(memory.fd().as_fd(), room.slots() as usize)
+            threads: Threads::map(threads, room.slots() as usize)
                 .context("mapping the thread table")?,
             claims: map("CLAIMS")?.try_into()?,
             crowd: map("CROWD")?.try_into()?,
             targets: map("TARGETS")?.try_into()?,
             cgroups: map("CGROUPS")?.try_into()?,
             namespace,
-            _memory: memory,
         })
     }
 
