@@ -43,6 +43,71 @@ pub(crate) fn long_setting<const PLACE: usize>() -> u64 {
     value
 }
 
+/// Whether `value` is no less than the field, in one instruction.
+#[inline(always)]
+pub(crate) fn is_no_less<const PLACE: usize>(value: u64) -> bool {
+    // SAFETY: a jump.
+    unsafe {
+        asm!(
+            "if {0} >= {1} goto {2}",
+            in(reg) value,
+            const blank::IMMEDIATE as usize | PLACE,
+            label { return true },
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    false
+}
+
+/// Whether `value` is the field's, in one instruction.
+#[inline(always)]
+pub(crate) fn is_equal<const PLACE: usize>(value: u64) -> bool {
+    // SAFETY: a jump.
+    unsafe {
+        asm!(
+            "if {0} == {1} goto {2}",
+            in(reg) value,
+            const blank::IMMEDIATE as usize | PLACE,
+            label { return true },
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    false
+}
+
+/// `value & field`, in one instruction.
+#[inline(always)]
+pub(crate) fn mask<const PLACE: usize>(value: u32) -> u32 {
+    let mut value = value;
+    // SAFETY: arithmetic on a register.
+    unsafe {
+        asm!(
+            "{0} &= {1}",
+            inout(wreg) value,
+            const blank::IMMEDIATE as usize | PLACE,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    value
+}
+
+/// Whether `value` has one of `BITS`, in one instruction: the compiler, which does not
+/// know of that one, takes three.
+#[inline(always)]
+pub(crate) fn has<const BITS: u32>(value: u64) -> bool {
+    // SAFETY: a jump.
+    unsafe {
+        asm!(
+            "if {0} & {1} goto {2}",
+            in(reg) value,
+            const BITS,
+            label { return true },
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    false
+}
+
 /// The address of the map's memory whose [`Shared`](vmtrace_common::config::Shared) lies
 /// at `PLACE`; 0 where it has none.
 #[inline(always)]
@@ -74,6 +139,34 @@ macro_rules! config_long {
     };
 }
 
+/// Whether a field of [`Config`](vmtrace_common::config::Config) is not 0.
+macro_rules! enabled {
+    ($field:ident) => {
+        $crate::config::config!($field) != 0
+    };
+}
+
+/// Whether a value is no less than a field.
+macro_rules! reaches {
+    ($value:expr, $field:ident) => {
+        $crate::config::is_no_less::<{ $crate::config::place!($field) }>($value)
+    };
+}
+
+/// Whether a value is a field's.
+macro_rules! equals {
+    ($value:expr, $field:ident) => {
+        $crate::config::is_equal::<{ $crate::config::place!($field) }>($value)
+    };
+}
+
+/// A value masked by a field.
+macro_rules! masked {
+    ($value:expr, $field:ident) => {
+        $crate::config::mask::<{ $crate::config::place!($field) }>($value)
+    };
+}
+
 /// One of the kernel's offsets.
 macro_rules! at {
     ($field:ident) => {
@@ -95,4 +188,4 @@ macro_rules! read {
     };
 }
 
-pub(crate) use {at, config, config_long, place, read};
+pub(crate) use {at, config, config_long, enabled, equals, masked, place, reaches, read};

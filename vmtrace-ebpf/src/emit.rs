@@ -16,7 +16,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{config, config_long},
+    config::{config, config_long, enabled, equals, masked, reaches},
     inflight,
     maps::{RARE, count, element},
     target::{Current, Ids},
@@ -48,8 +48,8 @@ pub(crate) trait Ending {
         0
     }
 
-    /// Its answer, where that is not.
-    fn ret(&self) -> u16;
+    /// Its answer, where that is not; in the lower 16 bits.
+    fn ret(&self) -> u64;
 
     /// [`end`], where that is not.
     #[inline(always)]
@@ -77,33 +77,31 @@ pub(crate) fn finish(
     thread.state = state::IDLE;
     thread.seen += 1;
     inflight::account(task, thread);
-    if config!(filtered) != 0 {
-        let major = ending.ret() & ret::MAJOR != 0 || ending.flags(thread) & flag::TRIED != 0;
-        if now - thread.start < config_long!(min_latency) || config!(only_major) != 0 && !major {
+    if enabled!(filtered) {
+        let major =
+            ending.ret() & u64::from(ret::MAJOR) != 0 || ending.flags(thread) & flag::TRIED != 0;
+        if now - thread.start < config_long!(min_latency) || enabled!(only_major) && !major {
             thread.filtered += 1;
             return;
         }
     }
     // SAFETY: no arguments.
     let cpu = unsafe { bpf_get_smp_processor_id() };
-    if config!(tally) != 0 && lane == lane::END && fold_again(cpu, thread, now, ending) {
+    if enabled!(tally) && lane == lane::END && fold_again(cpu, thread, now, ending) {
         return;
     }
     let Some(cursor) = element!(CURSORS, cursors, lane * config!(cpus) + cpu) else {
         thread.lost += 1;
         return;
     };
-    let (room, mask, bell) = if lane == lane::END {
-        (config!(ring_room), config!(ring_mask), config!(ring_bell))
-    } else {
-        (config!(side_room), config!(side_mask), config!(side_bell))
-    };
     // SAFETY: only this program writes `head`, and it does not run twice at
     // once on a CPU; `tail` is user space's, read once.
     let (head, tail) =
         unsafe { ((*cursor).head, core::ptr::read_volatile(&raw const (*cursor).tail)) };
     let used = head.wrapping_sub(tail);
-    if used >= u64::from(room) {
+    let is_full =
+        if lane == lane::END { reaches!(used, ring_room) } else { reaches!(used, side_room) };
+    if is_full {
         // SAFETY: as `head`.
         let aside = unsafe {
             (*cursor).full += 1;
@@ -114,8 +112,13 @@ pub(crate) fn finish(
         return;
     }
     // SAFETY: written once, before any program runs.
-    let slot = unsafe { (*cursor).first } + (head as u32 & mask);
-    let Some(slot) = element!(RINGS, rings, slot) else {
+    let first = unsafe { (*cursor).first };
+    let place = if lane == lane::END {
+        masked!(head as u32, ring_mask)
+    } else {
+        masked!(head as u32, side_mask)
+    };
+    let Some(slot) = element!(RINGS, rings, first + place) else {
         thread.lost += 1;
         return;
     };
@@ -125,7 +128,9 @@ pub(crate) fn finish(
         publish();
         core::ptr::write_volatile(&raw mut (*cursor).head, head + 1);
     }
-    if used == u64::from(bell) {
+    let is_filling =
+        if lane == lane::END { equals!(used, ring_bell) } else { equals!(used, side_bell) };
+    if is_filling {
         ring_the_bell();
     }
 }
@@ -160,24 +165,13 @@ fn last_words(cpu: u32, thread: &Thread, ending: &impl Ending) -> [u64; 2] {
             (&raw const thread.nature).cast::<u64>().read(),
         )
     };
-    let answer = u32::from(ending.ret()) << 16 | u32::from(ending.flags(thread));
     [
-        evidence | shifted(answer),
+        evidence | u64::from(ending.flags(thread)) << 16 | ending.ret() << 48 >> 16,
         place
             | u64::from(cpu) << 16
             | u64::from(ending.end()) << 44
             | u64::from(ending.signal()) << 48,
     ]
-}
-
-/// `value << 16`, in one instruction: what the compiler makes of it, with the shifts
-/// and masks that `value` is made of, takes six.
-#[inline(always)]
-fn shifted(value: u32) -> u64 {
-    let mut value = u64::from(value);
-    // SAFETY: arithmetic on a register.
-    unsafe { asm!("{0} <<= 16", inout(reg) value, options(pure, nomem, nostack)) };
-    value
 }
 
 /// A fault that is not sent goes to the spill table.
@@ -186,7 +180,7 @@ fn put_aside(lane: u32, cpu: u32, thread: &mut Thread, fault: &Fault) {
     match spill(lane, cpu, fault) {
         Some(slot) => {
             thread.spilled += 1;
-            if config!(tally) != 0 && lane == lane::END {
+            if enabled!(tally) && lane == lane::END {
                 thread.last_spill = u64::from(cpu + 1) << 32 | u64::from(slot);
             }
         }

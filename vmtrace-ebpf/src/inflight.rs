@@ -8,7 +8,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{at, config, read},
+    config::{at, enabled, read},
     emit::{self, Ending},
     kernel::{Direct, Helper, probe},
     target::{self, Current},
@@ -141,8 +141,8 @@ impl Ending for Noted {
     }
 
     #[inline(always)]
-    fn ret(&self) -> u16 {
-        self.ret
+    fn ret(&self) -> u64 {
+        u64::from(self.ret)
     }
 
     #[inline(always)]
@@ -169,7 +169,7 @@ fn base(task: Current, thread: &mut Thread) {
 /// Reads the kernel's counters after a fault.
 #[inline(always)]
 pub(crate) fn account(task: Current, thread: &mut Thread) {
-    if config!(task_btf) != 0 {
+    if enabled!(task_btf) {
         thread.min_last = read!(Direct: u64, task, task_min_flt);
         thread.maj_last = read!(Direct: u64, task, task_maj_flt);
     } else {
@@ -182,7 +182,7 @@ pub(crate) fn account(task: Current, thread: &mut Thread) {
 /// fix-up instead, and is no fault to the kernel's counters.
 #[inline(always)]
 pub(crate) fn is_atomic(task: Current) -> bool {
-    if config!(task_btf) != 0 {
+    if enabled!(task_btf) {
         read!(Direct: u32, task, task_pagefault_disabled) != 0
     } else {
         // The helper that reads it disables page faults itself meanwhile.

@@ -15,7 +15,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{config, read},
+    config::{config, enabled, masked, read},
     emit,
     kernel::Direct,
     maps::{CLAIMS, CROWD, element},
@@ -44,7 +44,7 @@ pub(crate) type Current = u64;
 /// The current task, and the thread's id.
 #[inline(always)]
 fn task() -> (Current, u32) {
-    if config!(task_btf) != 0 {
+    if enabled!(task_btf) {
         // SAFETY: no arguments; present where `task_btf` says so.
         let task = unsafe { bpf_get_current_task_btf() } as u64;
         (task, read!(Direct: u32, task, task_pid))
@@ -88,7 +88,7 @@ pub(crate) fn find(tid: u32) -> *mut Thread {
 /// the verifier does not take.)
 #[inline(always)]
 fn entry(tid: u32) -> *mut Thread {
-    let Some(own) = element!(THREADS, threads, tid & config!(thread_mask)) else {
+    let Some(own) = element!(THREADS, threads, masked!(tid, thread_mask)) else {
         return null_mut();
     };
     // SAFETY: plain loads of whole words.

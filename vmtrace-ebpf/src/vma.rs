@@ -57,8 +57,8 @@ struct Seen {
 /// that fault's end, so an equal count means an equal region.
 #[inline(always)]
 fn change(task: Current) -> u32 {
-    let mm = Direct::u64::<{ place!(current_mm) }>(task);
-    if mm == 0 { 0 } else { read!(Direct: u32, mm, mm_change) }
+    // A load from nowhere is 0: no address need be looked at first.
+    read!(Direct: u32, Direct::u64::<{ place!(current_mm) }>(task), mm_change)
 }
 
 /// Notes the region that the thread's fault touched: from memory where it is the

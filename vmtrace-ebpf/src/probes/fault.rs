@@ -12,7 +12,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{at, config, read},
+    config::{at, enabled, has, read},
     emit::{self, Ending},
     inflight,
     kernel::{Direct, Helper, Read, probe},
@@ -130,10 +130,15 @@ fn is_late(thread: &mut Thread, now: u64, call: &Returned<'_>) -> bool {
         return true;
     }
     let (address, flags, taken) = (call.address(), call.flags(), call.taken(thread));
-    call.ret() & ret::RETRY == 0 && inflight::begin_unseen(thread, now, address, flags, taken)
+    !has::<RETRY>(call.ret()) && inflight::begin_unseen(thread, now, address, flags, taken)
 }
 
 const _: () = assert!(flag::WRITE << 1 == error::WRITE);
+
+const RETRY: u32 = ret::RETRY as u32;
+const COMPLETED: u32 = ret::COMPLETED as u32;
+const OOM: u32 = ret::OOM as u32;
+const FAILURE: u32 = (ret::ERROR & !ret::FALLBACK) as u32;
 
 /// One call of `handle_mm_fault`, seen from its end.
 trait Call: Ending {
@@ -183,8 +188,8 @@ impl Ending for Returned<'_> {
     }
 
     #[inline(always)]
-    fn ret(&self) -> u16 {
-        self.0.arg::<u64>(4) as u16
+    fn ret(&self) -> u64 {
+        self.0.arg(4)
     }
 }
 
@@ -225,7 +230,7 @@ pub(crate) fn handle_enter_kprobe(ctx: ProbeContext) -> u32 {
 /// registers, which a typed task answers for without a copy.
 #[inline(always)]
 fn ip(task: Current, flags: u16, regs: u64) -> u64 {
-    if flags & flag::USER != 0 && config!(user_regs) != 0 {
+    if flags & flag::USER != 0 && enabled!(user_regs) {
         // SAFETY: the current task, typed where `user_regs` says so.
         let own = unsafe { bpf_task_pt_regs(task as *mut _) } as u64;
         read!(Direct: u64, own, regs_ip)
@@ -267,8 +272,8 @@ impl Ending for Kept<'_> {
     }
 
     #[inline(always)]
-    fn ret(&self) -> u16 {
-        self.0.ret::<u64>() as u16
+    fn ret(&self) -> u64 {
+        self.0.ret()
     }
 }
 
@@ -316,21 +321,20 @@ fn enter<R: Read>(
 #[inline(always)]
 fn leave<R: Read>(task: Current, thread: &mut Thread, now: u64, call: &impl Call) {
     let ret = call.ret();
-    if ret & ret::RETRY != 0 {
+    if has::<RETRY>(ret) {
         // That it had to wait for a disk comes again where the kernel counts it
         // so: in the flags of the last call, as TRIED.
         thread.retries = thread.retries.saturating_add(1);
         return;
     }
-    if ret & ret::COMPLETED == 0 && !call.is_placed(thread) {
+    if !has::<COMPLETED>(ret) && !call.is_placed(thread) {
         let vma = call.vma(thread);
         vma::touch::<R>(task, thread, || now, vma, |thread| call.taken(thread));
     }
-    let failed = ret & (ret::ERROR & !ret::FALLBACK) != 0;
-    if failed && ret & ret::OOM == 0 && thread.origin() != origin::GUP {
+    if has::<FAILURE>(ret) && !has::<OOM>(ret) && thread.origin() != origin::GUP {
         // A signal or a fix-up follows and tells what became of it.
         thread.state = state::FAILED;
-        thread.ret = ret;
+        thread.ret = ret as u16;
         thread.flags = call.flags(thread);
         thread.ip = call.ip(thread);
         return;

@@ -12,7 +12,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{at, config},
+    config::{at, config, enabled},
     emit, inflight,
     kernel::{probe, text},
     maps::{CGROUPS, TARGETS, count},
@@ -30,15 +30,13 @@ const CLONE_VM: u64 = 0x100;
 pub(crate) fn task_new(ctx: RawTracePointContext) -> i32 {
     let creator = target::ids();
     let flags: u64 = ctx.arg(1);
-    if creator.pid == config!(own) && (flags & CLONE_THREAD != 0 || config!(everything) != 0) {
+    if creator.pid == config!(own) && (flags & CLONE_THREAD != 0 || enabled!(everything)) {
         return 0;
     }
     let parent = target::find(creator.tid);
     // SAFETY: a plain load of a whole word.
     let inherits = !parent.is_null() || unsafe { TARGETS.get(creator.pid) }.is_some();
-    if config!(everything) == 0
-        && !(inherits && (flags & CLONE_THREAD != 0 || config!(follow) != 0))
-    {
+    if !enabled!(everything) && !(inherits && (flags & CLONE_THREAD != 0 || enabled!(follow))) {
         return 0;
     }
     let task: u64 = ctx.arg(0);

@@ -8,7 +8,7 @@ use aya_ebpf::{
 use vmtrace_common::record::{TLB_REASONS, Tlb, tag};
 
 use crate::{
-    config::config,
+    config::enabled,
     emit,
     maps::{FLUSHES, count},
     target::{self, Ids},
@@ -41,7 +41,7 @@ pub(crate) fn tlb_flush(ctx: RawTracePointContext) -> i32 {
             add(&raw mut thread.pages, pages);
         }
     }
-    if config!(tlb_events) != 0 {
+    if enabled!(tlb_events) {
         send(Ids::of(thread), reason, pages);
     }
     0

@@ -17,10 +17,12 @@ const LENGTH: usize = 8;
 const LOAD_LONG: u8 = 0x18;
 /// The same of a map's memory, by the map's descriptor: this in place of a source.
 const OF_MEMORY: u8 = 2 << 4;
-/// `if dst < imm32`.
-const IF_LESS: u8 = 0xa5;
-/// `dst = imm32`, of 32 and of 64 bits.
-const MOVE: [u8; 2] = [0xb4, 0xb7];
+/// `dst = imm32`.
+const MOVE: u8 = 0xb7;
+/// The classes that compute and compare begin here, and take an immediate operand where
+/// the next bit is not set.
+const ARITHMETIC: u8 = 4;
+const REGISTER: u8 = 8;
 /// `dst = *(u32 *)(src + offset)` and the same of eight bytes.
 const LOAD: [u8; 2] = [0x61, 0x79];
 
@@ -61,7 +63,8 @@ fn fill_code(code: &mut [u8], settings: &[u8]) {
             rest = after;
             continue;
         }
-        if (MOVE.contains(&operation) || operation == IF_LESS) && is_blank {
+        let has_immediate = operation & ARITHMETIC != 0 && operation & REGISTER == 0;
+        if has_immediate && is_blank {
             instruction[4..].copy_from_slice(&setting(settings, place as usize));
         }
         let quarter = u16::from_le_bytes(offset) ^ blank::LOAD;
@@ -69,7 +72,7 @@ fn fill_code(code: &mut [u8], settings: &[u8]) {
             let value = setting(settings, usize::from(quarter) * 4);
             *instruction = if value == ABSENT.to_le_bytes() {
                 // Of the register that was to be loaded: 0.
-                [MOVE[1], registers & 0xf, 0, 0, 0, 0, 0, 0]
+                [MOVE, registers & 0xf, 0, 0, 0, 0, 0, 0]
             } else {
                 [operation, registers, value[0], value[1], 0, 0, 0, 0]
             };
