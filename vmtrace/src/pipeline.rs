@@ -294,15 +294,6 @@ impl<O: Observer> Pipeline<O> {
         self.stream.last_malformed = Some(why);
     }
 
-    /// The kind of a fault in a region of this nature.
-    #[inline]
-    fn tell(&mut self, fault: &Fault, nature: u16) -> Kind {
-        match self.classifier.recall(fault, nature) {
-            Some(kind) => kind,
-            None => self.learn(fault, nature),
-        }
-    }
-
     #[cold]
     #[inline(never)]
     fn learn(&mut self, fault: &Fault, nature: u16) -> Kind {
@@ -320,12 +311,11 @@ impl<O: Observer> Sink for Pipeline<O> {
 
     fn faults(&mut self, faults: &[Fault]) {
         self.stream.received += faults.len() as u64;
-        let mut latest = self.stream.last_time;
+        let latest = faults.last().map_or(0, |fault| fault.time);
+        self.stream.last_time = self.stream.last_time.max(latest);
         for fault in faults {
-            latest = latest.max(fault.time);
             self.fault(fault);
         }
-        self.stream.last_time = latest;
     }
 
     fn rare(&mut self, record: &[u8]) {

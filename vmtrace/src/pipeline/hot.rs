@@ -39,18 +39,20 @@ struct Kept {
     epoch: u32,
 }
 
-/// Last answers.
+/// Last answers: what the last fault was, where, and where it was counted.
 #[derive(Debug)]
 pub(super) struct Hot {
     place: Place,
     pid: u32,
-    row: u32,
     cell: u32,
+    evidence: [u64; 2],
     kind: Kind,
     epoch: u32,
     kept: Box<[Kept]>,
 }
 
+/// What no fault is like: no via has such an end.
+const UNLIKE: [u64; 2] = [u64::MAX; 2];
 const NOWHERE: Place = Place { start: 0, len: 0, row: u32::MAX, nature: 0 };
 
 impl Default for Hot {
@@ -58,8 +60,8 @@ impl Default for Hot {
         Self {
             place: NOWHERE,
             pid: 0,
-            row: u32::MAX,
             cell: 0,
+            evidence: UNLIKE,
             kind: Kind::Other,
             epoch: 1,
             kept: vec![Kept { place: NOWHERE, pid: 0, epoch: 0 }; KEPT].into(),
@@ -76,6 +78,24 @@ impl Hot {
             *self = Self::default();
         }
     }
+}
+
+/// All of a fault that its kind depends on beside its place; and its CPU, because two
+/// whole words compare in fewer instructions.
+#[inline]
+const fn evidence(fault: &Fault) -> [u64; 2] {
+    [
+        fault.error as u64
+            | (fault.flags as u64) << 16
+            | (fault.ret as u64) << 32
+            | (fault.marks as u64) << 48,
+        fault.nature as u64
+            | (fault.cpu as u64) << 16
+            | (fault.retries as u64) << 32
+            | (fault.via as u64) << 40
+            | (fault.signal as u64) << 48
+            | (fault.code as u64) << 56,
+    ]
 }
 
 /// Where the kernel side did not say which region, a place is kept by a part of
@@ -98,32 +118,46 @@ impl<O: Observer> Pipeline<O> {
     pub(super) fn fault(&mut self, fault: &Fault) {
         let hot = &self.hot;
         let near = fault.address.wrapping_sub(hot.place.start) < hot.place.len;
-        if !near || fault.pid != hot.pid {
-            self.look_up(fault);
-        }
-        let place = self.hot.place;
-        let kind = self.tell(fault, classify::nature_of(fault, place.nature));
-        if self.filters && self.is_left_out(fault, kind) {
+        let there = near && fault.pid == hot.pid;
+        if !(there && evidence(fault) == hot.evidence || self.tell_anew(fault, there)) {
             return;
         }
-        if place.row != self.hot.row || kind != self.hot.kind {
-            self.hot.cell = self.tally.cell(place.row, kind);
-            (self.hot.row, self.hot.kind) = (place.row, kind);
-        }
-        let cell = self.hot.cell;
+        let Hot { place, kind, cell, .. } = self.hot;
         if fault.latency == 0 && fault.end() == end::RECONSTRUCTED {
             self.stream.untimed += 1;
             self.tally.cells_mut().count(cell);
         } else {
             self.tally.cells_mut().record(cell, fault.latency);
         }
-        if self.keyed.is_some() {
-            self.count_by_key(fault, kind);
-        }
         self.observer.fault(fault, kind, &place, &self.world);
     }
 
+    /// What to make of a fault that is not like the last one, or not there; false if it
+    /// is left out. Where each has to be looked at, none is like the last one.
     #[inline(never)]
+    fn tell_anew(&mut self, fault: &Fault, there: bool) -> bool {
+        if !there {
+            self.look_up(fault);
+        }
+        let place = self.hot.place;
+        let nature = classify::nature_of(fault, place.nature);
+        // The like of one that is not recalled may be of another kind at another address.
+        let recalled = self.classifier.recall(fault, nature);
+        let kind = recalled.unwrap_or_else(|| self.learn(fault, nature));
+        if self.filters && self.is_left_out(fault, kind) {
+            self.hot.evidence = UNLIKE;
+            return false;
+        }
+        if self.keyed.is_some() {
+            self.count_by_key(fault, kind);
+        }
+        let each = self.filters || self.keyed.is_some() || recalled.is_none();
+        self.hot.evidence = if each { UNLIKE } else { evidence(fault) };
+        self.hot.cell = self.tally.cell(place.row, kind);
+        self.hot.kind = kind;
+        true
+    }
+
     const fn is_left_out(&mut self, fault: &Fault, kind: Kind) -> bool {
         let out = !self.options.kinds.contains(kind) || fault.latency < self.options.min_latency;
         self.stream.filtered += out as u64;

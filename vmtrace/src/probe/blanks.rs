@@ -108,6 +108,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_computed_with_and_compared_to() {
+        // `w1 &=`, `if r1 >=`, `if r1 <`.
+        for operation in [0x54, 0x35, 0xa5] {
+            assert_eq!(
+                filled(&[operation, 1, 3, 0, 8, 0, 0x77, 0x5e]),
+                [operation, 1, 3, 0, 7, 0, 0, 0]
+            );
+        }
+    }
+
+    #[test]
+    fn a_map_s_memory_by_its_descriptor_or_nothing() {
+        let of = |place: u8| filled(&[0x18, 2, 0, 0, place, 0, 0x78, 0x5e, 0, 0, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(of(8), [0x18, 0x22, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let mut nothing = SETTINGS;
+        nothing[8] = 0;
+        let mut code = [0x18, 2, 0, 0, 8, 0, 0x78, 0x5e, 0, 0, 0, 0, 0, 0, 0, 0];
+        fill_code(&mut code, &nothing);
+        assert_eq!(code, [0x18, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
     fn a_load_has_its_offset_and_one_of_an_absent_field_is_zero() {
         assert_eq!(
             filled(&[0x79, 0x31, 0, 0x7a, 0, 0, 0, 0]),
@@ -122,7 +144,7 @@ mod tests {
         // like an instruction: the second half of a long one.
         for code in [
             &[0x7b, 0x31, 0, 0x7a, 0, 0, 0, 0][..],
-            &[0x07, 0x01, 0, 0, 0, 0, 0x77, 0x5e],
+            &[0x0f, 0x01, 0, 0, 0, 0, 0x77, 0x5e],
             &[0x18, 1, 0, 0, 1, 0, 0, 0, 0xb4, 1, 0, 0, 0, 0, 0x77, 0x5e],
             &[0xb4, 1, 0],
         ] {
