@@ -11,6 +11,9 @@ pub const ABSENT: u32 = u32::MAX;
 pub mod blank {
     /// An immediate operand: this, and the setting's offset in [`Config`](super::Config).
     pub const IMMEDIATE: u32 = 0x5e77_0000;
+    /// A jump of which the verifier knows where it goes: this, and the offset of a setting
+    /// which, if it is 0, is not taken.
+    pub const JUMP: u32 = 0x5e79_0000;
     /// A load's offset: this, and a quarter of that. No struct of ours is so large.
     pub const LOAD: u16 = 0x7a00;
     /// The address of a map's memory: this, and where its descriptor is.
@@ -113,7 +116,7 @@ pub struct Config {
     pub spill_stride: u32,
     /// Each TLB flush is sent, not only counted.
     pub tlb_events: u32,
-    /// `bpf_get_current_task_btf` is there (5.11 and later).
+    /// The current task is typed, which it is where threads are found by address.
     pub task_btf: u32,
     /// Faults are counted in the kernel and not sent.
     pub tally: u32,
@@ -123,6 +126,8 @@ pub struct Config {
     pub only_major: u32,
     /// Either of the two leaves faults out.
     pub filtered: u32,
+    /// Not every fault is sent: `filtered` or `tally`.
+    pub selective: u32,
     /// `bpf_task_pt_regs` is there (5.15 and later).
     pub user_regs: u32,
     /// `task_struct.mm`, where how often that was changed can be read from the current

@@ -199,8 +199,10 @@ pub struct Cursor {
     pub first: u32,
     /// Nothing.
     pub reserved: u32,
+    /// Its CPU, as it lies in the last word of a record. User space's, as `first`.
+    pub place: u64,
     /// Nothing.
-    pub reserved_as_well: [u64; 5],
+    pub reserved_as_well: [u64; 4],
     /// How many were read. User space's.
     pub tail: u64,
     /// Nothing.

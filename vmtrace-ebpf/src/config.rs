@@ -43,6 +43,25 @@ pub(crate) fn long_setting<const PLACE: usize>() -> u64 {
     value
 }
 
+/// Whether the field is not 0, at the price of no instruction: the loader makes this a
+/// jump if `value` is null, or one if it is not, and the verifier, which knows that no
+/// map value is, takes the way not gone out of the program. (A jump without a condition
+/// would leave a way that none leads to, which it refuses.)
+#[inline(always)]
+pub(crate) fn is_set<const PLACE: usize, T>(value: &T) -> bool {
+    // SAFETY: a jump.
+    unsafe {
+        asm!(
+            "if {0} == {1} goto {2}",
+            in(reg) core::ptr::from_ref(value),
+            const blank::JUMP as usize | PLACE,
+            label { return true },
+            options(nomem, nostack, preserves_flags),
+        );
+    }
+    false
+}
+
 /// Whether `value` is no less than the field, in one instruction.
 #[inline(always)]
 pub(crate) fn is_no_less<const PLACE: usize>(value: u64) -> bool {
@@ -119,7 +138,7 @@ pub(crate) fn memory<const PLACE: usize>() -> u64 {
             "{0} = {1} ll",
             out(reg) address,
             const blank::MEMORY as usize | PLACE,
-            options(nomem, nostack, preserves_flags),
+            options(pure, nomem, nostack, preserves_flags),
         );
     }
     address
@@ -139,10 +158,14 @@ macro_rules! config_long {
     };
 }
 
-/// Whether a field of [`Config`](vmtrace_common::config::Config) is not 0.
+/// Whether a field of [`Config`](vmtrace_common::config::Config) is not 0; `by` a
+/// reference to a map's value where there is one, which costs nothing.
 macro_rules! enabled {
     ($field:ident) => {
         $crate::config::config!($field) != 0
+    };
+    ($field:ident by $value:expr) => {
+        $crate::config::is_set::<{ $crate::config::place!($field) }, _>($value)
     };
 }
 

@@ -77,27 +77,29 @@ pub(crate) fn finish(
     thread.state = state::IDLE;
     thread.seen += 1;
     inflight::account(task, thread);
-    if enabled!(filtered) {
-        let major =
-            ending.ret() & u64::from(ret::MAJOR) != 0 || ending.flags(thread) & flag::TRIED != 0;
-        if now - thread.start < config_long!(min_latency) || enabled!(only_major) && !major {
+    // SAFETY: no arguments.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    if enabled!(selective by thread) {
+        if enabled!(filtered) && is_left_out(thread, now, ending) {
             thread.filtered += 1;
             return;
         }
+        if enabled!(tally) && lane == lane::END && fold_again(cpu, thread, now, ending) {
+            return;
+        }
     }
-    // SAFETY: no arguments.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    if enabled!(tally) && lane == lane::END && fold_again(cpu, thread, now, ending) {
-        return;
-    }
-    let Some(cursor) = element!(CURSORS, cursors, lane * config!(cpus) + cpu) else {
+    let ring = if lane == lane::END { cpu } else { lane * config!(cpus) + cpu };
+    let Some(cursor) = element!(CURSORS, cursors, ring) else {
         thread.lost += 1;
         return;
     };
     // SAFETY: only this program writes `head`, and it does not run twice at
-    // once on a CPU; `tail` is user space's, read once.
-    let (head, tail) =
-        unsafe { ((*cursor).head, core::ptr::read_volatile(&raw const (*cursor).tail)) };
+    // once on a CPU; `tail` is user space's, read once; `place` and `first` were
+    // written once, before any program ran.
+    let (head, tail, place, first) = unsafe {
+        let tail = core::ptr::read_volatile(&raw const (*cursor).tail);
+        ((*cursor).head, tail, (*cursor).place, (*cursor).first)
+    };
     let used = head.wrapping_sub(tail);
     let is_full =
         if lane == lane::END { reaches!(used, ring_room) } else { reaches!(used, side_room) };
@@ -107,24 +109,22 @@ pub(crate) fn finish(
             (*cursor).full += 1;
             &mut (*cursor).aside
         };
-        write(aside, cpu, thread, now, ending);
+        write(aside, place, thread, now, ending);
         put_aside(lane, cpu, thread, aside);
         return;
     }
-    // SAFETY: written once, before any program runs.
-    let first = unsafe { (*cursor).first };
-    let place = if lane == lane::END {
+    let slot = if lane == lane::END {
         masked!(head as u32, ring_mask)
     } else {
         masked!(head as u32, side_mask)
     };
-    let Some(slot) = element!(RINGS, rings, first + place) else {
+    let Some(slot) = element!(RINGS, rings, first + slot) else {
         thread.lost += 1;
         return;
     };
     // SAFETY: the slot is ours until `head` moves past it.
     unsafe {
-        write(slot, cpu, thread, now, ending);
+        write(slot, place, thread, now, ending);
         publish();
         core::ptr::write_volatile(&raw mut (*cursor).head, head + 1);
     }
@@ -135,10 +135,18 @@ pub(crate) fn finish(
     }
 }
 
+/// Whether a filter leaves a fault out.
+#[inline(always)]
+fn is_left_out(thread: &Thread, now: u64, ending: &impl Ending) -> bool {
+    let major =
+        ending.ret() & u64::from(ret::MAJOR) != 0 || ending.flags(thread) & flag::TRIED != 0;
+    now - thread.start < config_long!(min_latency) || enabled!(only_major) && !major
+}
+
 /// Writes a fault's record, word by word: half of it lies in the thread's entry as
 /// it will lie here.
 #[inline(always)]
-fn write(fault: *mut Fault, cpu: u32, thread: &Thread, now: u64, ending: &impl Ending) {
+fn write(fault: *mut Fault, place: u64, thread: &Thread, now: u64, ending: &impl Ending) {
     let to = fault.cast::<u64>();
     // SAFETY: a record of eight words, whose layout is asserted where it is defined,
     // and pairs of words of a map value's; all are aligned.
@@ -149,17 +157,17 @@ fn write(fault: *mut Fault, cpu: u32, thread: &Thread, now: u64, ending: &impl E
         to.add(3).write(ending.ip(thread));
         to.add(4).write(thread.region);
         to.add(5).write((&raw const thread.pid).cast::<u64>().read());
-        let [evidence, place] = last_words(cpu, thread, ending);
+        let [evidence, place] = last_words(place, thread, ending);
         to.add(6).write(evidence);
         to.add(7).write(place);
     }
 }
 
-/// A record's last two words: its evidence, the CPU and the retries.
+/// A record's last two words: its evidence, and `place`, the CPU, with the rest.
 #[inline(always)]
-fn last_words(cpu: u32, thread: &Thread, ending: &impl Ending) -> [u64; 2] {
+fn last_words(place: u64, thread: &Thread, ending: &impl Ending) -> [u64; 2] {
     // SAFETY: pairs of words of a map value's, which are aligned.
-    let (evidence, place) = unsafe {
+    let (evidence, rest) = unsafe {
         (
             (&raw const thread.error).cast::<u64>().read(),
             (&raw const thread.nature).cast::<u64>().read(),
@@ -167,10 +175,7 @@ fn last_words(cpu: u32, thread: &Thread, ending: &impl Ending) -> [u64; 2] {
     };
     [
         evidence | u64::from(ending.flags(thread)) << 16 | ending.ret() << 48 >> 16,
-        place
-            | u64::from(cpu) << 16
-            | u64::from(ending.end()) << 44
-            | u64::from(ending.signal()) << 48,
+        rest | place | u64::from(ending.end()) << 44 | u64::from(ending.signal()) << 48,
     ]
 }
 
@@ -202,7 +207,7 @@ fn fold_again(cpu: u32, thread: &mut Thread, now: u64, ending: &impl Ending) -> 
     let like = slot.common.pid == thread.pid
         && slot.common.region == thread.region
         && thread.region != 0
-        && words == last_words(cpu, thread, ending);
+        && words == last_words(u64::from(cpu) << 16, thread, ending);
     if like {
         let latency = now - thread.start;
         fold(slot, now, latency, buckets::quick_index(latency));

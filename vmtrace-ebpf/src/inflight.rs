@@ -169,7 +169,7 @@ fn base(task: Current, thread: &mut Thread) {
 /// Reads the kernel's counters after a fault.
 #[inline(always)]
 pub(crate) fn account(task: Current, thread: &mut Thread) {
-    if enabled!(task_btf) {
+    if enabled!(task_btf by thread) {
         thread.min_last = read!(Direct: u64, task, task_min_flt);
         thread.maj_last = read!(Direct: u64, task, task_maj_flt);
     } else {

@@ -15,7 +15,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{config, enabled, masked, read},
+    config::{config, masked, memory, place, read},
     emit,
     kernel::Direct,
     maps::{CLAIMS, CROWD, element},
@@ -44,7 +44,8 @@ pub(crate) type Current = u64;
 /// The current task, and the thread's id.
 #[inline(always)]
 fn task() -> (Current, u32) {
-    if enabled!(task_btf) {
+    // Where threads have addresses, `task_btf` is set. What this compares is needed anyway.
+    if memory::<{ place!(threads.map) }>() != 0 {
         // SAFETY: no arguments; present where `task_btf` says so.
         let task = unsafe { bpf_get_current_task_btf() } as u64;
         (task, read!(Direct: u32, task, task_pid))

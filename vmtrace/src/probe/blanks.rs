@@ -13,6 +13,9 @@ use crate::sys::pod::Wire;
 
 /// An instruction's length; one that loads eight bytes of immediate takes two.
 const LENGTH: usize = 8;
+/// `if dst == imm32`, and `!=`.
+const IF_EQUAL: u8 = 0x15;
+const IF_UNEQUAL: u8 = 0x55;
 /// `dst = imm64`, the first half.
 const LOAD_LONG: u8 = 0x18;
 /// The same of a map's memory, by the map's descriptor: this in place of a source.
@@ -67,6 +70,13 @@ fn fill_code(code: &mut [u8], settings: &[u8]) {
         if has_immediate && is_blank {
             instruction[4..].copy_from_slice(&setting(settings, place as usize));
         }
+        let jump = immediate ^ blank::JUMP;
+        if operation == IF_EQUAL && jump >> 16 == 0 {
+            if setting(settings, jump as usize) != [0; 4] {
+                instruction[0] = IF_UNEQUAL;
+            }
+            instruction[4..].fill(0);
+        }
         let quarter = u16::from_le_bytes(offset) ^ blank::LOAD;
         if LOAD.contains(&operation) && quarter >> 8 == 0 {
             let value = setting(settings, usize::from(quarter) * 4);
@@ -92,6 +102,7 @@ mod tests {
     use super::*;
 
     const SETTINGS: [u8; 12] = [0x10, 0x32, 0, 0, 0xff, 0xff, 0xff, 0xff, 7, 0, 0, 0];
+    const UNSET: [u8; 12] = [0; 12];
 
     fn filled(code: &[u8]) -> Vec<u8> {
         let mut code = code.to_vec();
@@ -119,13 +130,19 @@ mod tests {
     }
 
     #[test]
+    fn a_jump_that_is_always_or_never_taken() {
+        assert_eq!(filled(&[0x15, 1, 3, 0, 8, 0, 0x79, 0x5e]), [0x55, 1, 3, 0, 0, 0, 0, 0]);
+        let mut code = [0x15, 1, 3, 0, 8, 0, 0x79, 0x5e];
+        fill_code(&mut code, &UNSET);
+        assert_eq!(code, [0x15, 1, 3, 0, 0, 0, 0, 0]);
+    }
+
+    #[test]
     fn a_map_s_memory_by_its_descriptor_or_nothing() {
         let of = |place: u8| filled(&[0x18, 2, 0, 0, place, 0, 0x78, 0x5e, 0, 0, 0, 0, 0, 0, 0, 0]);
         assert_eq!(of(8), [0x18, 0x22, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        let mut nothing = SETTINGS;
-        nothing[8] = 0;
         let mut code = [0x18, 2, 0, 0, 8, 0, 0x78, 0x5e, 0, 0, 0, 0, 0, 0, 0, 0];
-        fill_code(&mut code, &nothing);
+        fill_code(&mut code, &UNSET);
         assert_eq!(code, [0x18, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     }
 

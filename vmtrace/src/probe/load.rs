@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::Context as _;
 use aya::{Ebpf, EbpfLoader};
-use vmtrace_common::config::{ABSENT, Config, Offsets, Shared};
+use vmtrace_common::config::{ABSENT, Config, Offsets};
 
 use super::memory::{Array, Counts, Memory};
 use super::rings::Layout;
@@ -21,15 +21,22 @@ fn kernel_offsets() -> anyhow::Result<Offsets> {
     Ok(btf.offsets())
 }
 
-fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Config {
+fn configure(
+    options: &Options,
+    own: u32,
+    layout: Layout,
+    memory: &Memory,
+    mut at: Offsets,
+) -> Config {
     let room = Room::of(&options.target);
     let tally = options.tally.is_some();
     if tally {
         // Nobody asks a tally which code it was.
         at.regs_ip = ABSENT;
     }
+    let threads = memory.threads.shared();
+    let task_btf = threads.map != 0;
     let version = preflight::version(&preflight::release());
-    let task_btf = version >= (5, 11);
     Config {
         everything: u32::from(options.target == Target::All),
         follow: u32::from(options.follow),
@@ -52,12 +59,13 @@ fn configure(options: &Options, own: u32, layout: Layout, mut at: Offsets) -> Co
         min_latency: options.min_latency,
         only_major: u32::from(options.only_major),
         filtered: u32::from(options.only_major || options.min_latency != 0),
-        user_regs: u32::from(version >= (5, 15) && at.regs_ip != ABSENT),
+        selective: u32::from(tally || options.only_major || options.min_latency != 0),
+        user_regs: u32::from(task_btf && version >= (5, 15) && at.regs_ip != ABSENT),
         current_mm: if task_btf && at.mm_change != ABSENT { at.task_mm } else { ABSENT },
-        threads: Shared::default(),
-        rings: Shared::default(),
-        cursors: Shared::default(),
-        spills: Shared::default(),
+        threads,
+        rings: memory.rings.shared(),
+        cursors: memory.cursors.shared(),
+        spills: memory.spills.shared(),
         victim: victim::fields(),
         at,
     }
@@ -83,8 +91,7 @@ pub(super) fn load(options: &Options, own: u32) -> anyhow::Result<Loaded> {
         cursors: layout.rings(),
         spills: options.tables.stride() * cpus,
     });
-    let mut config = configure(options, own, layout, kernel_offsets()?);
-    memory.tell(&mut config);
+    let config = configure(options, own, layout, &memory, kernel_offsets()?);
     let mut ebpf = object(options, &memory, &config)?;
     memory.take(&mut ebpf)?;
     Ok(Loaded { ebpf, memory, layout, online })

@@ -5,9 +5,11 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use anyhow::{Context as _, bail};
 use aya::Ebpf;
 use aya::maps::{Map, MapData};
-use vmtrace_common::config::{Config, Shared};
+use vmtrace_common::config::Shared;
 use vmtrace_common::record::{Fault, Spill};
 use vmtrace_common::thread::{Cursor, Thread};
+
+use super::preflight;
 
 /// `BPF_MAP_TYPE_ARRAY`
 const ARRAY: u32 = 2;
@@ -34,7 +36,7 @@ impl Array {
     }
 
     /// What the programs are told.
-    fn shared(&self) -> Shared {
+    pub(super) fn shared(&self) -> Shared {
         let map = self.whole.as_ref().map_or(0, |map| map.fd().as_fd().as_raw_fd());
         Shared { map: map.cast_unsigned(), count: self.count }
     }
@@ -58,9 +60,13 @@ impl Array {
     }
 }
 
-/// A map of one value. Whatever the reason that there is none (5.10 wants values to be
-/// smaller than 4 MiB), it can be done without.
+/// A map of one value. Whatever the reason that there is none, it can be done without:
+/// 5.10 wants values to be smaller, and has no typed current task, which the programs
+/// take for granted where they have addresses.
 fn create(name: &str, size: usize) -> Option<MapData> {
+    if preflight::version(&preflight::release()) < (5, 11) {
+        return None;
+    }
     let size = u32::try_from(size).ok().filter(|_| size < FOLLOWED)?;
     let map = aya_obj::Map::new_from_params(ARRAY, 4, size, 1, MMAPABLE);
     MapData::create(map, name, None).ok()
@@ -92,14 +98,6 @@ impl Memory {
             cursors: Array::of::<Cursor>("CURSORS", counts.cursors),
             spills: Array::of::<Spill>("SPILLS", counts.spills),
         }
-    }
-
-    /// Tells the programs where they are.
-    pub(super) fn tell(&self, config: &mut Config) {
-        config.threads = self.threads.shared();
-        config.rings = self.rings.shared();
-        config.cursors = self.cursors.shared();
-        config.spills = self.spills.shared();
     }
 
     /// All four.

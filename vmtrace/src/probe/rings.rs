@@ -91,7 +91,7 @@ impl Rings {
         let cursors = Cursors::map(cursors, layout.rings() as usize)
             .context("mapping the fault rings' positions")?;
         for index in 0..layout.rings() {
-            cursors.set_first(index as usize, layout.ring(index).0);
+            cursors.place(index as usize, layout.ring(index).0, index % layout.cpus);
         }
         Ok(Self { slots, cursors, all })
     }

@@ -104,11 +104,15 @@ impl Cursors {
         Memory::map(fd, len).map(Self)
     }
 
-    /// Tells ring `index` where its slots begin.
-    pub fn set_first(&self, index: usize, first: u32) {
+    /// Tells ring `index` where its slots begin, and its CPU.
+    pub fn place(&self, index: usize, first: u32, cpu: u32) {
+        let cursor = self.0.at(index);
         // SAFETY: in bounds and aligned; no program runs yet.
-        unsafe { AtomicU32::from_ptr(&raw mut (*self.0.at(index)).first) }
-            .store(first, Ordering::Release);
+        unsafe {
+            AtomicU64::from_ptr(&raw mut (*cursor).place)
+                .store(u64::from(cpu) << 16, Ordering::Release);
+            AtomicU32::from_ptr(&raw mut (*cursor).first).store(first, Ordering::Release);
+        }
     }
 
     /// How many faults were written to ring `index`: those before it are whole.
