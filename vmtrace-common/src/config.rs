@@ -12,7 +12,7 @@ pub mod blank {
     /// An immediate operand: this, and the setting's offset in [`Config`](super::Config).
     pub const IMMEDIATE: u32 = 0x5e77_0000;
     /// A jump of which the verifier knows where it goes: this, and the offset of a setting
-    /// which, if it is 0, is not taken.
+    /// which, if it is not 0, is not taken.
     pub const JUMP: u32 = 0x5e79_0000;
     /// A load's offset: this, and a quarter of that. No struct of ours is so large.
     pub const LOAD: u16 = 0x7a00;

@@ -55,11 +55,11 @@ pub(crate) fn is_set<const PLACE: usize, T>(value: &T) -> bool {
             "if {0} == {1} goto {2}",
             in(reg) core::ptr::from_ref(value),
             const blank::JUMP as usize | PLACE,
-            label { return true },
+            label { return false },
             options(nomem, nostack, preserves_flags),
         );
     }
-    false
+    true
 }
 
 /// Whether `value` is no less than the field, in one instruction.

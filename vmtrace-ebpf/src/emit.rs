@@ -12,7 +12,7 @@ use vmtrace_common::{
     config::{SPILL_ANYBODY, SPILL_ANYWHERE, SPILL_PROBES, SPILL_WINDOW, lane},
     evidence::{end, flag, ret},
     record::{Fault, Header, Spill, tag},
-    thread::{Thread, state},
+    thread::{Cursor, Thread, state},
 };
 
 use crate::{
@@ -94,12 +94,9 @@ pub(crate) fn finish(
         return;
     };
     // SAFETY: only this program writes `head`, and it does not run twice at
-    // once on a CPU; `tail` is user space's, read once; `place` and `first` were
-    // written once, before any program ran.
-    let (head, tail, place, first) = unsafe {
-        let tail = core::ptr::read_volatile(&raw const (*cursor).tail);
-        ((*cursor).head, tail, (*cursor).place, (*cursor).first)
-    };
+    // once on a CPU; `tail` is user space's, read once.
+    let (head, tail) =
+        unsafe { ((*cursor).head, core::ptr::read_volatile(&raw const (*cursor).tail)) };
     let used = head.wrapping_sub(tail);
     let is_full =
         if lane == lane::END { reaches!(used, ring_room) } else { reaches!(used, side_room) };
@@ -109,10 +106,12 @@ pub(crate) fn finish(
             (*cursor).full += 1;
             &mut (*cursor).aside
         };
-        write(aside, place, thread, now, ending);
+        write(aside, cursor, thread, now, ending);
         put_aside(lane, cpu, thread, aside);
         return;
     }
+    // SAFETY: written once, before any program ran.
+    let first = unsafe { (*cursor).first };
     let slot = if lane == lane::END {
         masked!(head as u32, ring_mask)
     } else {
@@ -124,7 +123,7 @@ pub(crate) fn finish(
     };
     // SAFETY: the slot is ours until `head` moves past it.
     unsafe {
-        write(slot, place, thread, now, ending);
+        write(slot, cursor, thread, now, ending);
         publish();
         core::ptr::write_volatile(&raw mut (*cursor).head, head + 1);
     }
@@ -146,7 +145,13 @@ fn is_left_out(thread: &Thread, now: u64, ending: &impl Ending) -> bool {
 /// Writes a fault's record, word by word: half of it lies in the thread's entry as
 /// it will lie here.
 #[inline(always)]
-fn write(fault: *mut Fault, place: u64, thread: &Thread, now: u64, ending: &impl Ending) {
+fn write(
+    fault: *mut Fault,
+    cursor: *const Cursor,
+    thread: &Thread,
+    now: u64,
+    ending: &impl Ending,
+) {
     let to = fault.cast::<u64>();
     // SAFETY: a record of eight words, whose layout is asserted where it is defined,
     // and pairs of words of a map value's; all are aligned.
@@ -157,7 +162,8 @@ fn write(fault: *mut Fault, place: u64, thread: &Thread, now: u64, ending: &impl
         to.add(3).write(ending.ip(thread));
         to.add(4).write(thread.region);
         to.add(5).write((&raw const thread.pid).cast::<u64>().read());
-        let [evidence, place] = last_words(place, thread, ending);
+        // Written once, before any program ran.
+        let [evidence, place] = last_words((*cursor).place, thread, ending);
         to.add(6).write(evidence);
         to.add(7).write(place);
     }
@@ -174,9 +180,19 @@ fn last_words(place: u64, thread: &Thread, ending: &impl Ending) -> [u64; 2] {
         )
     };
     [
-        evidence | u64::from(ending.flags(thread)) << 16 | ending.ret() << 48 >> 16,
+        evidence | lower(u64::from(ending.flags(thread))) << 16 | lower(ending.ret()) << 32,
         rest | place | u64::from(ending.end()) << 44 | u64::from(ending.signal()) << 48,
     ]
+}
+
+/// The lower 16 bits, by one instruction: the compiler would rather have three when they
+/// are shifted next.
+#[inline(always)]
+fn lower(value: u64) -> u64 {
+    let mut value = value;
+    // SAFETY: arithmetic on a register.
+    unsafe { asm!("{0} &= 0xffff", inout(reg) value, options(pure, nomem, nostack)) };
+    value
 }
 
 /// A fault that is not sent goes to the spill table.

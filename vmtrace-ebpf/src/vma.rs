@@ -1,7 +1,7 @@
 //! The region a fault touched: its nature for the fault's evidence, and its
 //! description for user space the first time it is met in this form.
 
-use core::arch::asm;
+use core::{arch::asm, hint::cold_path};
 
 use vmtrace_common::{
     config::{ABSENT, KNOWN_REGIONS},
@@ -77,6 +77,7 @@ pub(crate) fn touch<R: Read>(
     own: impl FnOnce(&Thread) -> bool,
 ) {
     if thread.last_vma != vma || thread.last_change != change(task) {
+        cold_path();
         let seen = look_at::<R>(thread, now, vma);
         let remember = seen.told && is_remembered() && own(thread);
         thread.last_vma = if remember { vma } else { 0 };

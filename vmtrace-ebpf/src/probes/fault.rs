@@ -1,5 +1,7 @@
 //! A fault's beginning (the exception) and its end (`handle_mm_fault`'s return).
 
+use core::hint::cold_path;
+
 use aya_ebpf::{
     helpers::generated::bpf_task_pt_regs,
     macros::{fentry, fexit, kprobe, kretprobe, raw_tracepoint},
@@ -177,9 +179,13 @@ impl Ending for Returned<'_> {
     }
 
     #[inline(always)]
-    fn ip(&self, _thread: &Thread) -> u64 {
+    fn ip(&self, thread: &Thread) -> u64 {
         let regs: u64 = self.0.arg(3);
-        if regs == 0 { 0 } else { read!(Direct: u64, regs, regs_ip) }
+        // Where nothing guards the load, it would fault.
+        if !enabled!(task_btf by thread) && regs == 0 {
+            return 0;
+        }
+        read!(Direct: u64, regs, regs_ip)
     }
 
     #[inline(always)]
@@ -321,13 +327,18 @@ fn enter<R: Read>(
 #[inline(always)]
 fn leave<R: Read>(task: Current, thread: &mut Thread, now: u64, call: &impl Call) {
     let ret = call.ret();
-    if has::<RETRY>(ret) {
-        // That it had to wait for a disk comes again where the kernel counts it
-        // so: in the flags of the last call, as TRIED.
-        thread.retries = thread.retries.saturating_add(1);
-        return;
+    let mut is_locked = true;
+    if has::<{ RETRY | COMPLETED }>(ret) {
+        cold_path();
+        if has::<RETRY>(ret) {
+            // That it had to wait for a disk comes again where the kernel counts it
+            // so: in the flags of the last call, as TRIED.
+            thread.retries = thread.retries.saturating_add(1);
+            return;
+        }
+        is_locked = false;
     }
-    if !has::<COMPLETED>(ret) && !call.is_placed(thread) {
+    if is_locked && !call.is_placed(thread) {
         let vma = call.vma(thread);
         vma::touch::<R>(task, thread, || now, vma, |thread| call.taken(thread));
     }

@@ -72,7 +72,7 @@ fn fill_code(code: &mut [u8], settings: &[u8]) {
         }
         let jump = immediate ^ blank::JUMP;
         if operation == IF_EQUAL && jump >> 16 == 0 {
-            if setting(settings, jump as usize) != [0; 4] {
+            if setting(settings, jump as usize) == [0; 4] {
                 instruction[0] = IF_UNEQUAL;
             }
             instruction[4..].fill(0);
@@ -131,10 +131,10 @@ mod tests {
 
     #[test]
     fn a_jump_that_is_always_or_never_taken() {
-        assert_eq!(filled(&[0x15, 1, 3, 0, 8, 0, 0x79, 0x5e]), [0x55, 1, 3, 0, 0, 0, 0, 0]);
+        assert_eq!(filled(&[0x15, 1, 3, 0, 8, 0, 0x79, 0x5e]), [0x15, 1, 3, 0, 0, 0, 0, 0]);
         let mut code = [0x15, 1, 3, 0, 8, 0, 0x79, 0x5e];
         fill_code(&mut code, &UNSET);
-        assert_eq!(code, [0x15, 1, 3, 0, 0, 0, 0, 0]);
+        assert_eq!(code, [0x55, 1, 3, 0, 0, 0, 0, 0]);
     }
 
     #[test]

@@ -61,10 +61,11 @@ impl Array {
 }
 
 /// A map of one value. Whatever the reason that there is none, it can be done without:
-/// 5.10 wants values to be smaller, and has no typed current task, which the programs
-/// take for granted where they have addresses.
+/// 5.10 wants values to be smaller. Where they have addresses, the programs take for
+/// granted what came at about the same time: a typed current task (5.11), and loads
+/// from nowhere that the kernel guards (5.12).
 fn create(name: &str, size: usize) -> Option<MapData> {
-    if preflight::version(&preflight::release()) < (5, 11) {
+    if preflight::version(&preflight::release()) < (5, 12) {
         return None;
     }
     let size = u32::try_from(size).ok().filter(|_| size < FOLLOWED)?;
