@@ -70,6 +70,12 @@ impl Default for Hot {
 }
 
 impl Hot {
+    /// Whether a fault is where the last one was.
+    #[inline]
+    const fn is_there(&self, fault: &Fault) -> bool {
+        fault.address.wrapping_sub(self.place.start) < self.place.len && fault.pid == self.pid
+    }
+
     /// Address spaces may have changed.
     pub(super) fn forget(&mut self) {
         self.place = NOWHERE;
@@ -116,27 +122,20 @@ const fn slot(pid: u32, key: u64) -> usize {
 impl<O: Observer> Pipeline<O> {
     #[inline]
     pub(super) fn fault(&mut self, fault: &Fault) {
-        let hot = &self.hot;
-        let near = fault.address.wrapping_sub(hot.place.start) < hot.place.len;
-        let there = near && fault.pid == hot.pid;
-        if !(there && evidence(fault) == hot.evidence || self.tell_anew(fault, there)) {
+        let alike = self.hot.is_there(fault) && evidence(fault) == self.hot.evidence;
+        if !alike && !self.tell_anew(fault) {
             return;
         }
-        let Hot { place, kind, cell, .. } = self.hot;
-        if fault.latency == 0 && fault.end() == end::RECONSTRUCTED {
-            self.stream.untimed += 1;
-            self.tally.cells_mut().count(cell);
-        } else {
-            self.tally.cells_mut().record(cell, fault.latency);
-        }
-        self.observer.fault(fault, kind, &place, &self.world);
+        self.tally.cells_mut().record(self.hot.cell, fault.latency);
+        self.observer.fault(fault, self.hot.kind, &self.hot.place, &self.world);
     }
 
-    /// What to make of a fault that is not like the last one, or not there; false if it
-    /// is left out. Where each has to be looked at, none is like the last one.
+    /// What to make of a fault that is not like the last one, or not there; false if
+    /// nothing is left to be done. Where each has to be looked at, none is like the last.
+    #[cold]
     #[inline(never)]
-    fn tell_anew(&mut self, fault: &Fault, there: bool) -> bool {
-        if !there {
+    fn tell_anew(&mut self, fault: &Fault) -> bool {
+        if !self.hot.is_there(fault) {
             self.look_up(fault);
         }
         let place = self.hot.place;
@@ -151,11 +150,18 @@ impl<O: Observer> Pipeline<O> {
         if self.keyed.is_some() {
             self.count_by_key(fault, kind);
         }
-        let each = self.filters || self.keyed.is_some() || recalled.is_none();
+        let cell = self.tally.cell(place.row, kind);
+        let unseen = fault.end() == end::RECONSTRUCTED;
+        let each = self.filters || self.keyed.is_some() || recalled.is_none() || unseen;
         self.hot.evidence = if each { UNLIKE } else { evidence(fault) };
-        self.hot.cell = self.tally.cell(place.row, kind);
-        self.hot.kind = kind;
-        true
+        (self.hot.cell, self.hot.kind) = (cell, kind);
+        let timed = fault.latency != 0 || !unseen;
+        if !timed {
+            self.stream.untimed += 1;
+            self.tally.cells_mut().count(cell);
+            self.observer.fault(fault, kind, &place, &self.world);
+        }
+        timed
     }
 
     const fn is_left_out(&mut self, fault: &Fault, kind: Kind) -> bool {

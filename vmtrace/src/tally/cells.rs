@@ -5,6 +5,8 @@
 //! longest, and its latencies are folded into its kind's for the whole run; its
 //! percentiles, and those of its process, are then not told.
 
+use std::hint::cold_path;
+
 use super::latency::{self, Budget, Compact, Distribution};
 use crate::fault::Kind;
 
@@ -92,7 +94,11 @@ impl Cells {
         let Some(cell) = self.all.get_mut(at as usize) else { return };
         cell.count += 1;
         cell.total = cell.total.wrapping_add(latency);
-        cell.max = cell.max.max(latency);
+        // A jump that is hardly ever taken is cheaper than a choice and a store.
+        if latency > cell.max {
+            cold_path();
+            cell.max = latency;
+        }
         let bucket = latency::index(latency);
         if !cell.latencies.quick(bucket) {
             self.record_slowly(at, bucket, 1);

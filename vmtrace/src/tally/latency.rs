@@ -92,13 +92,10 @@ impl Compact {
     pub fn quick(&mut self, bucket: u16) -> bool {
         // Neither a list nor a folded one has so high an index.
         let index = usize::from(bucket).wrapping_sub(usize::from(self.base));
-        match self.counts.get_mut(index) {
-            Some(count) if *count != u32::MAX => {
-                *count += 1;
-                true
-            }
-            _ => false,
-        }
+        let Some(count) = self.counts.get_mut(index) else { return false };
+        let Some(more) = count.checked_add(1) else { return false };
+        *count = more;
+        true
     }
 
     /// Counts latencies, growing if it must and may.
