@@ -42,9 +42,9 @@ pub(crate) trait Ending {
     /// The instruction.
     fn ip(&self, thread: &Thread) -> u64;
 
-    /// The handler's flags, where they are not noted already.
+    /// The handler's flags, where they are not noted already; in the lower 16 bits.
     #[inline(always)]
-    fn flags(&self, _thread: &Thread) -> u16 {
+    fn flags(&self, _thread: &Thread) -> u64 {
         0
     }
 
@@ -137,8 +137,8 @@ pub(crate) fn finish(
 /// Whether a filter leaves a fault out.
 #[inline(always)]
 fn is_left_out(thread: &Thread, now: u64, ending: &impl Ending) -> bool {
-    let major =
-        ending.ret() & u64::from(ret::MAJOR) != 0 || ending.flags(thread) & flag::TRIED != 0;
+    let major = ending.ret() & u64::from(ret::MAJOR) != 0
+        || ending.flags(thread) & u64::from(flag::TRIED) != 0;
     now - thread.start < config_long!(min_latency) || enabled!(only_major) && !major
 }
 
@@ -180,7 +180,7 @@ fn last_words(place: u64, thread: &Thread, ending: &impl Ending) -> [u64; 2] {
         )
     };
     [
-        evidence | lower(u64::from(ending.flags(thread))) << 16 | lower(ending.ret()) << 32,
+        evidence | lower(ending.flags(thread)) << 16 | lower(ending.ret()) << 32,
         rest | place | u64::from(ending.end()) << 44 | u64::from(ending.signal()) << 48,
     ]
 }

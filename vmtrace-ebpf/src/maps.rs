@@ -1,6 +1,6 @@
 //! The maps, and what each is for.
 
-use core::{arch::asm, mem::size_of};
+use core::{arch::asm, hint::cold_path, mem::size_of};
 
 use aya_ebpf::{
     macros::map,
@@ -93,6 +93,7 @@ pub(crate) fn find<T, const MAP: usize, const COUNT: usize>(
 ) -> Option<*mut T> {
     let memory = config::memory::<MAP>();
     if memory == 0 {
+        cold_path();
         return array.get_ptr_mut(index);
     }
     let mut element = u64::from(index);

@@ -128,10 +128,10 @@ fn is_late(thread: &mut Thread, now: u64, call: &Returned<'_>) -> bool {
         && thread.address >> 12 == call.address() >> 12
     {
         thread.state = state::OPEN;
-        thread.error = (call.flags() & flag::WRITE) << 1;
+        thread.error = (call.flags() as u16 & flag::WRITE) << 1;
         return true;
     }
-    let (address, flags, taken) = (call.address(), call.flags(), call.taken(thread));
+    let (address, flags, taken) = (call.address(), call.flags() as u16, call.taken(thread));
     !has::<RETRY>(call.ret()) && inflight::begin_unseen(thread, now, address, flags, taken)
 }
 
@@ -167,8 +167,8 @@ impl Returned<'_> {
     }
 
     #[inline(always)]
-    fn flags(&self) -> u16 {
-        self.0.arg::<u64>(2) as u16
+    fn flags(&self) -> u64 {
+        self.0.arg(2)
     }
 }
 
@@ -189,7 +189,7 @@ impl Ending for Returned<'_> {
     }
 
     #[inline(always)]
-    fn flags(&self, _thread: &Thread) -> u16 {
+    fn flags(&self, _thread: &Thread) -> u64 {
         self.flags()
     }
 
@@ -273,8 +273,8 @@ impl Ending for Kept<'_> {
     }
 
     #[inline(always)]
-    fn flags(&self, thread: &Thread) -> u16 {
-        thread.kept_flags
+    fn flags(&self, thread: &Thread) -> u64 {
+        u64::from(thread.kept_flags)
     }
 
     #[inline(always)]
@@ -346,7 +346,7 @@ fn leave<R: Read>(task: Current, thread: &mut Thread, now: u64, call: &impl Call
         // A signal or a fix-up follows and tells what became of it.
         thread.state = state::FAILED;
         thread.ret = ret as u16;
-        thread.flags = call.flags(thread);
+        thread.flags = call.flags(thread) as u16;
         thread.ip = call.ip(thread);
         return;
     }
