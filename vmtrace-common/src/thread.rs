@@ -45,7 +45,7 @@ pub struct Thread {
     pub ret: u16,
     /// The marks so far.
     pub marks: u16,
-    /// The nature of the region it touched.
+    /// The nature of the region.
     pub nature: u16,
     /// Nothing: the CPU's place.
     pub reserved: u16,
@@ -56,30 +56,28 @@ pub struct Thread {
     pub via: u8,
     /// Nothing: a signal's place.
     pub reserved_too: u16,
-    /// The start of the region it touched; 0 as long as that is not known.
+    /// The start of the region that it touched or, as long as that is not known, the
+    /// last one before; 0 for none.
     pub region: u64,
     /// [`state`].
     pub state: u8,
+    /// Not 0 where it is known to be that of the fault in flight, though that goes on.
+    pub placed: u8,
     /// Nothing.
-    pub reserved_as_well: [u8; 3],
+    pub reserved_as_well: [u8; 2],
     /// How often the address space had changed at the last fault's end. Stands for
     /// nothing where [`last_vma`](Self::last_vma) is 0.
     pub last_change: u32,
     /// Faults that ended.
     pub seen: u64,
-    /// The region that the last fault touched, its `vm_area_struct`; 0 where it has
-    /// to be looked at again.
+    /// The region's `vm_area_struct`; 0 where it has to be looked at again.
     pub last_vma: u64,
-    /// Its start.
-    pub last_start: u64,
     /// `min_flt` after the last traced fault.
     pub min_last: u64,
     /// `maj_flt` after the last traced fault.
     pub maj_last: u64,
-    /// Its nature.
-    pub last_nature: u16,
     /// Nothing.
-    pub reserved_besides: u16,
+    pub reserved_besides: u32,
     /// Not 0 where a thread whose id ends in the same bits as this slot's index is,
     /// or was, entered elsewhere.
     pub crowded: u32,
@@ -114,7 +112,7 @@ pub struct Thread {
     /// The handler's flags that a probe keeps for its return probe.
     pub kept_flags: u16,
     /// Nothing.
-    pub reserved_last: u16,
+    pub reserved_last: [u16; 5],
 }
 
 impl Thread {

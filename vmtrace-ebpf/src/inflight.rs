@@ -55,14 +55,23 @@ pub(crate) fn make_ready(lane: u32, task: Current, thread: &mut Thread) {
 pub(crate) fn begin(thread: &mut Thread, now: u64, address: u64, error: u16, via: u8, state: u8) {
     thread.start = now;
     thread.address = address;
-    thread.region = 0;
-    thread.state = state;
-    // Two words in place of eight fields: the exception's code without flags,
-    // answer and marks, and the way it came without nature and retries.
+    // Three words in place of nine fields: the exception's code without flags, answer
+    // and marks; the way it came without retries; the state without a place.
     // SAFETY: fields that lie side by side, of a map value, aligned.
     unsafe {
         (&raw mut thread.error).cast::<u64>().write(u64::from(error));
-        (&raw mut thread.nature).cast::<u64>().write(u64::from(via) << 40);
+        (&raw mut thread.retries).cast::<u32>().write(u32::from(via) << 8);
+        (&raw mut thread.state).cast::<u16>().write(u16::from(state));
+    }
+}
+
+/// Sees to it that a fault which ends without a look at its region has none.
+#[inline(always)]
+pub(crate) fn unplace(thread: &mut Thread) {
+    if thread.placed == 0 {
+        thread.region = 0;
+        thread.nature = 0;
+        thread.last_vma = 0;
     }
 }
 
@@ -108,6 +117,7 @@ pub(crate) fn close_unseen(lane: u32, task: Current, thread: &mut Thread) {
         thread.state = state::IDLE;
         return;
     }
+    unplace(thread);
     let unseen = Noted {
         address: thread.address,
         ip: 0,

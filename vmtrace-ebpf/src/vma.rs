@@ -61,7 +61,7 @@ fn change(task: Current) -> u32 {
     read!(Direct: u32, Direct::u64::<{ place!(current_mm) }>(task), mm_change)
 }
 
-/// Notes the region that the thread's fault touched: from memory where it is the
+/// Notes the region that the thread's fault touched, which it is already if it is the
 /// one that its last fault touched, in the same form. `own` says that it lies in the
 /// thread's own address space, whose regions alone are remembered.
 ///
@@ -81,14 +81,12 @@ pub(crate) fn touch<R: Read>(
         let seen = look_at::<R>(thread, now, vma);
         let remember = seen.told && is_remembered() && own(thread);
         thread.last_vma = if remember { vma } else { 0 };
-        thread.last_start = seen.start;
-        thread.last_nature = seen.nature;
+        thread.region = seen.start;
+        thread.nature = seen.nature;
         if remember {
             thread.last_change = change(task);
         }
     }
-    thread.region = thread.last_start;
-    thread.nature = thread.last_nature;
 }
 
 /// Whether regions are remembered from fault to fault.

@@ -77,6 +77,7 @@ pub(crate) fn shared_write(ctx: FEntryContext) -> i32 {
     {
         let vma = read!(Direct: u64, ctx.arg::<u64>(0), fault_vma);
         vma::touch::<Direct>(task, thread, emit::now, vma, |_| false);
+        thread.placed = 1;
     }
     0
 }
@@ -296,7 +297,7 @@ impl Call for Kept<'_> {
 
     #[inline(always)]
     fn is_placed(&self, thread: &Thread) -> bool {
-        thread.region != 0
+        thread.placed != 0
     }
 }
 
@@ -320,6 +321,7 @@ fn enter<R: Read>(
         // It may end COMPLETED, with the lock gone: look now. Where regions are
         // remembered, that costs less than to ask whether it may.
         vma::touch::<R>(task, thread, emit::now, vma, |_| true);
+        thread.placed = 1;
     }
     Some((task, thread))
 }
@@ -337,6 +339,7 @@ fn leave<R: Read>(task: Current, thread: &mut Thread, now: u64, call: &impl Call
             return;
         }
         is_locked = false;
+        inflight::unplace(thread);
     }
     if is_locked && !call.is_placed(thread) {
         let vma = call.vma(thread);
@@ -345,6 +348,7 @@ fn leave<R: Read>(task: Current, thread: &mut Thread, now: u64, call: &impl Call
     if has::<FAILURE>(ret) && !has::<OOM>(ret) && thread.origin() != origin::GUP {
         // A signal or a fix-up follows and tells what became of it.
         thread.state = state::FAILED;
+        thread.placed = 1;
         thread.ret = ret as u16;
         thread.flags = call.flags(thread) as u16;
         thread.ip = call.ip(thread);

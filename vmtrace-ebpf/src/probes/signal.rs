@@ -96,6 +96,7 @@ fn fix_up(regs: u64, trap: u64, address: u64) {
 
 #[inline(always)]
 fn end_badly(lane: u32, task: Current, thread: &mut Thread, end: u8, signal: u8, code: u8) {
+    inflight::unplace(thread);
     // What the handler answered is noted already.
     thread.via = thread.origin();
     let bad = Noted {
