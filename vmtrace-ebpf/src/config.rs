@@ -53,7 +53,7 @@ pub(crate) fn is_set<const PLACE: usize, T>(value: &T) -> bool {
     unsafe {
         asm!(
             "if {0} == {1} goto {2}",
-            in(reg) core::ptr::from_ref(value),
+            in(reg) core::ptr::from_ref(value).addr(),
             const blank::JUMP as usize | PLACE,
             label { return false },
             options(nomem, nostack, preserves_flags),

@@ -313,9 +313,7 @@ impl<O: Observer> Sink for Pipeline<O> {
         self.stream.received += faults.len() as u64;
         let latest = faults.last().map_or(0, |fault| fault.time);
         self.stream.last_time = self.stream.last_time.max(latest);
-        for fault in faults {
-            self.fault(fault);
-        }
+        self.batch(faults);
     }
 
     fn rare(&mut self, record: &[u8]) {

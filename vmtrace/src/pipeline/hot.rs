@@ -70,10 +70,10 @@ impl Default for Hot {
 }
 
 impl Hot {
-    /// Whether a fault is where the last one was.
+    /// Whether a fault is like the last one.
     #[inline]
-    const fn is_there(&self, fault: &Fault) -> bool {
-        fault.address.wrapping_sub(self.place.start) < self.place.len && fault.pid == self.pid
+    fn is_like(&self, fault: &Fault) -> bool {
+        is_like_that(fault, self.place, self.pid, self.evidence)
     }
 
     /// Address spaces may have changed.
@@ -104,6 +104,16 @@ const fn evidence(fault: &Fault) -> [u64; 2] {
     ]
 }
 
+#[inline]
+const fn is_there(fault: &Fault, place: Place, pid: u32) -> bool {
+    fault.address.wrapping_sub(place.start) < place.len && fault.pid == pid
+}
+
+#[inline]
+fn is_like_that(fault: &Fault, place: Place, pid: u32, like: [u64; 2]) -> bool {
+    is_there(fault, place, pid) && evidence(fault) == like
+}
+
 /// Where the kernel side did not say which region, a place is kept by a part of
 /// the address: the size of a page table for a large one, or less, so that the
 /// small ones of a library do not displace each other.
@@ -120,14 +130,23 @@ const fn slot(pid: u32, key: u64) -> usize {
 }
 
 impl<O: Observer> Pipeline<O> {
+    /// All of a batch, run by run of faults that are alike.
     #[inline]
-    pub(super) fn fault(&mut self, fault: &Fault) {
-        let alike = self.hot.is_there(fault) && evidence(fault) == self.hot.evidence;
-        if !alike && !self.tell_anew(fault) {
-            return;
+    pub(super) fn batch(&mut self, mut faults: &[Fault]) {
+        let mut is_like = faults.first().is_some_and(|first| self.hot.is_like(first));
+        while let Some(first) = faults.first() {
+            let mut run = 1;
+            if is_like || self.tell_anew(first) {
+                let Hot { place, pid, evidence, cell, kind, .. } = self.hot;
+                let like = |fault: &Fault| is_like_that(fault, place, pid, evidence);
+                run = self.tally.cells_mut().record_run(cell, faults, like);
+                for fault in &faults[..run] {
+                    self.observer.fault(fault, kind, &place, &self.world);
+                }
+            }
+            faults = &faults[run..];
+            is_like = false;
         }
-        self.tally.cells_mut().record(self.hot.cell, fault.latency);
-        self.observer.fault(fault, self.hot.kind, &self.hot.place, &self.world);
     }
 
     /// What to make of a fault that is not like the last one, or not there; false if
@@ -135,7 +154,7 @@ impl<O: Observer> Pipeline<O> {
     #[cold]
     #[inline(never)]
     fn tell_anew(&mut self, fault: &Fault) -> bool {
-        if !self.hot.is_there(fault) {
+        if !is_there(fault, self.hot.place, self.hot.pid) {
             self.look_up(fault);
         }
         let place = self.hot.place;

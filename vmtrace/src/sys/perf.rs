@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 ///
 /// <https://elixir.bootlin.com/linux/v6.12/source/include/uapi/linux/perf_event.h#L389>
 #[repr(C)]
-#[derive(Default)]
 struct Attributes {
     kind: u32,
     size: u32,
@@ -31,6 +30,27 @@ struct Attributes {
 }
 
 const _: () = assert!(size_of::<Attributes>() == 112);
+
+impl Default for Attributes {
+    /// Those of a software event.
+    fn default() -> Self {
+        Self {
+            kind: TYPE_SOFTWARE,
+            size: 112,
+            config: 0,
+            sample_period: 0,
+            sample_type: 0,
+            read_format: 0,
+            flags: 0,
+            wakeup: 0,
+            bp_type: 0,
+            unused: [0; 4],
+            sample_stack_user: 0,
+            clockid: 0,
+            unused_too: [0; 2],
+        }
+    }
+}
 
 const TYPE_SOFTWARE: u32 = 1;
 /// The fault needed no I/O.
@@ -69,7 +89,7 @@ const DATA_TAIL: usize = 1032;
 pub fn run(program: BorrowedFd<'_>, config: u64, cpu: u32) -> io::Result<OwnedFd> {
     let attributes =
         Attributes { config, sample_period: 1, flags: FLAG_DISABLED, ..Attributes::default() };
-    let event = open(attributes, cpu)?;
+    let event = open(&attributes, cpu)?;
     for (request, argument) in [(IOC_SET_BPF, program.as_raw_fd()), (IOC_ENABLE, 0)] {
         // SAFETY: a descriptor that is open; no memory is read or written.
         if unsafe { libc::ioctl(event.as_raw_fd(), request, argument) } < 0 {
@@ -80,15 +100,13 @@ pub fn run(program: BorrowedFd<'_>, config: u64, cpu: u32) -> io::Result<OwnedFd
 }
 
 /// Opens a software event for all processes on `cpu`.
-fn open(attributes: Attributes, cpu: u32) -> io::Result<OwnedFd> {
-    let size = u32::try_from(size_of::<Attributes>()).unwrap_or(0);
-    let attributes = Attributes { kind: TYPE_SOFTWARE, size, ..attributes };
+fn open(attributes: &Attributes, cpu: u32) -> io::Result<OwnedFd> {
     let cpu = libc::c_int::try_from(cpu).unwrap_or(-1);
     // SAFETY: the attributes are valid for the call, of the size they say.
     let fd = unsafe {
         libc::syscall(
             libc::SYS_perf_event_open,
-            &raw const attributes,
+            ptr::from_ref(attributes),
             -1,
             cpu,
             -1,
@@ -132,7 +150,7 @@ impl Changes {
             clockid: libc::CLOCK_MONOTONIC,
             ..Attributes::default()
         };
-        let event = open(attributes, cpu)?;
+        let event = open(&attributes, cpu)?;
         // SAFETY: a new mapping of a descriptor that is open.
         let base = unsafe {
             libc::mmap(

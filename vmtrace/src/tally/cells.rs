@@ -5,7 +5,7 @@
 //! longest, and its latencies are folded into its kind's for the whole run; its
 //! percentiles, and those of its process, are then not told.
 
-use std::hint::cold_path;
+use vmtrace_common::record::Fault;
 
 use super::latency::{self, Budget, Compact, Distribution};
 use crate::fault::Kind;
@@ -94,15 +94,45 @@ impl Cells {
         let Some(cell) = self.all.get_mut(at as usize) else { return };
         cell.count += 1;
         cell.total = cell.total.wrapping_add(latency);
-        // A jump that is hardly ever taken is cheaper than a choice and a store.
-        if latency > cell.max {
-            cold_path();
-            cell.max = latency;
-        }
+        cell.max = cell.max.max(latency);
         let bucket = latency::index(latency);
-        if !cell.latencies.quick(bucket) {
+        if !cell.latencies.quick().count(bucket) {
             self.record_slowly(at, bucket, 1);
         }
+    }
+
+    /// Counts the first of some faults, and those after it as long as they are alike.
+    /// Answers how many: what they share is looked up once, and kept in registers.
+    #[inline]
+    pub fn record_run(
+        &mut self,
+        at: u32,
+        faults: &[Fault],
+        alike: impl Fn(&Fault) -> bool,
+    ) -> usize {
+        let Some(cell) = self.all.get_mut(at as usize) else { return faults.len().min(1) };
+        let (mut total, mut max) = (cell.total, cell.max);
+        let mut counts = cell.latencies.quick();
+        let (mut run, mut left) = (0, None);
+        for fault in faults {
+            if run != 0 && !alike(fault) {
+                break;
+            }
+            run += 1;
+            total = total.wrapping_add(fault.latency);
+            max = max.max(fault.latency);
+            let bucket = latency::index(fault.latency);
+            if !counts.count(bucket) {
+                left = Some(bucket);
+                break;
+            }
+        }
+        cell.count += run as u64;
+        (cell.total, cell.max) = (total, max);
+        if let Some(bucket) = left {
+            self.record_slowly(at, bucket, 1);
+        }
+        run
     }
 
     /// Counts a fault whose latency is not known.

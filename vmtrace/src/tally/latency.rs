@@ -76,6 +76,26 @@ pub struct Compact {
     base: u16,
 }
 
+/// The counts of a compact histogram.
+#[derive(Debug)]
+pub struct Quick<'a> {
+    counts: &'a mut [u32],
+    base: usize,
+}
+
+impl Quick<'_> {
+    /// Counts one latency; false where that takes more than to add one.
+    #[inline]
+    pub fn count(&mut self, bucket: u16) -> bool {
+        // Neither a list nor a folded one has so high an index.
+        let index = usize::from(bucket).wrapping_sub(self.base);
+        let Some(count) = self.counts.get_mut(index) else { return false };
+        let Some(more) = count.checked_add(1) else { return false };
+        *count = more;
+        true
+    }
+}
+
 /// A compact histogram could not take a latency: put it elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
@@ -87,15 +107,10 @@ impl Default for Compact {
 }
 
 impl Compact {
-    /// Counts one latency where that takes no thought.
+    /// What counts a latency where that takes no thought.
     #[inline]
-    pub fn quick(&mut self, bucket: u16) -> bool {
-        // Neither a list nor a folded one has so high an index.
-        let index = usize::from(bucket).wrapping_sub(usize::from(self.base));
-        let Some(count) = self.counts.get_mut(index) else { return false };
-        let Some(more) = count.checked_add(1) else { return false };
-        *count = more;
-        true
+    pub fn quick(&mut self) -> Quick<'_> {
+        Quick { counts: &mut self.counts, base: self.base.into() }
     }
 
     /// Counts latencies, growing if it must and may.
