@@ -116,7 +116,7 @@ pub struct Config {
     pub spill_stride: u32,
     /// Each TLB flush is sent, not only counted.
     pub tlb_events: u32,
-    /// The current task is typed, which it is where threads are found by address.
+    /// The current task is typed (5.11 and later).
     pub task_btf: u32,
     /// Faults are counted in the kernel and not sent.
     pub tally: u32,

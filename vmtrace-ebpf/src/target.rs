@@ -15,7 +15,7 @@ use vmtrace_common::{
 };
 
 use crate::{
-    config::{config, masked, memory, place, read},
+    config::{config, enabled, masked, memory, place, read},
     emit,
     kernel::Direct,
     maps::{CLAIMS, CROWD, element},
@@ -44,8 +44,8 @@ pub(crate) type Current = u64;
 /// The current task, and the thread's id.
 #[inline(always)]
 fn task() -> (Current, u32) {
-    // Where threads have addresses, `task_btf` is set. What this compares is needed anyway.
-    if memory::<{ place!(threads.map) }>() != 0 {
+    // Where threads have addresses, `task_btf` is set; and what tells that is needed anyway.
+    if memory::<{ place!(threads.map) }>() != 0 || enabled!(task_btf) {
         // SAFETY: no arguments; present where `task_btf` says so.
         let task = unsafe { bpf_get_current_task_btf() } as u64;
         (task, read!(Direct: u32, task, task_pid))

@@ -34,9 +34,8 @@ fn configure(
         // Nobody asks a tally which code it was.
         at.regs_ip = ABSENT;
     }
-    let threads = memory.threads.shared();
-    let task_btf = threads.map != 0;
     let version = preflight::version(&preflight::release());
+    let task_btf = version >= (5, 11);
     Config {
         everything: u32::from(options.target == Target::All),
         follow: u32::from(options.follow),
@@ -60,9 +59,9 @@ fn configure(
         only_major: u32::from(options.only_major),
         filtered: u32::from(options.only_major || options.min_latency != 0),
         selective: u32::from(tally || options.only_major || options.min_latency != 0),
-        user_regs: u32::from(task_btf && version >= (5, 15) && at.regs_ip != ABSENT),
+        user_regs: u32::from(version >= (5, 15) && at.regs_ip != ABSENT),
         current_mm: if task_btf && at.mm_change != ABSENT { at.task_mm } else { ABSENT },
-        threads,
+        threads: memory.threads.shared(),
         rings: memory.rings.shared(),
         cursors: memory.cursors.shared(),
         spills: memory.spills.shared(),
