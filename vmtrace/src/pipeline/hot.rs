@@ -133,10 +133,9 @@ impl<O: Observer> Pipeline<O> {
     /// All of a batch, run by run of faults that are alike.
     #[inline]
     pub(super) fn batch(&mut self, mut faults: &[Fault]) {
-        let mut is_like = faults.first().is_some_and(|first| self.hot.is_like(first));
         while let Some(first) = faults.first() {
             let mut run = 1;
-            if is_like || self.tell_anew(first) {
+            if self.hot.is_like(first) || self.tell_anew(first) {
                 let Hot { place, pid, evidence, cell, kind, .. } = self.hot;
                 let like = |fault: &Fault| is_like_that(fault, place, pid, evidence);
                 run = self.tally.cells_mut().record_run(cell, faults, like);
@@ -145,7 +144,6 @@ impl<O: Observer> Pipeline<O> {
                 }
             }
             faults = &faults[run..];
-            is_like = false;
         }
     }
 
