@@ -57,28 +57,6 @@ pub const fn quick_index(ns: u64) -> usize {
     ((octave + 4 - FIRST_OCTAVE as usize) << SUB_BITS) + sub + 1
 }
 
-/// How far a latency of this bucket is shifted to leave its three upper bits; 0 for a
-/// bucket that is not a quarter of an octave.
-#[inline(always)]
-pub const fn shift(index: usize) -> u64 {
-    if index == 0 || index >= COUNT - 1 {
-        return 0;
-    }
-    (FIRST_OCTAVE - SUB_BITS) as u64 + ((index as u64 - 1) >> SUB_BITS)
-}
-
-/// As [`index`], of a latency that such a [`shift`] leaves no more and no less of; none
-/// where it does not. Most latencies are of the same octave as the one before.
-#[inline(always)]
-pub const fn index_in(shift: u32, ns: u64) -> Option<usize> {
-    let upper = ns >> (shift & 63);
-    if upper >> SUB_BITS != 1 || shift < FIRST_OCTAVE - SUB_BITS {
-        return None;
-    }
-    let quarters = ((shift + SUB_BITS - FIRST_OCTAVE) as usize) << SUB_BITS;
-    Some(quarters + (upper & ((1 << SUB_BITS) - 1)) as usize + 1)
-}
-
 /// The lowest latency that falls into bucket `index`.
 pub const fn floor(index: usize) -> u64 {
     if index == 0 {
@@ -118,10 +96,6 @@ mod tests {
                 let ns = (1_u64 << shift) + offset * ((1 << shift) / 8);
                 let i = index(ns);
                 assert_eq!(quick_index(ns), i, "{ns}");
-                let within = (1..COUNT - 1).contains(&i);
-                let shift = u32::try_from(super::shift(i)).unwrap();
-                assert_eq!(index_in(shift, ns), within.then_some(i), "{ns}");
-                assert_eq!(index_in(shift + 1, ns), None, "{ns}");
                 assert!(floor(i) <= ns, "{ns} below its bucket {i}");
                 assert!(i == COUNT - 1 || ns < floor(i + 1), "{ns} above its bucket {i}");
             }

@@ -76,8 +76,8 @@ pub struct Thread {
     pub min_last: u64,
     /// `maj_flt` after the last traced fault.
     pub maj_last: u64,
-    /// [`buckets::shift`](crate::buckets::shift) of the last fault that was tallied.
-    pub last_shift: u32,
+    /// Nothing.
+    pub reserved_besides: u32,
     /// Not 0 where a thread whose id ends in the same bits as this slot's index is,
     /// or was, entered elsewhere.
     pub crowded: u32,

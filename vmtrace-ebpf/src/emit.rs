@@ -1,6 +1,6 @@
 //! Sending: a finished fault to its ring or spill table, a rare record to its own.
 
-use core::{arch::asm, hint::cold_path, mem::size_of};
+use core::{arch::asm, mem::size_of};
 
 use aya_ebpf::{
     bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
@@ -226,13 +226,7 @@ fn fold_again(cpu: u32, thread: &mut Thread, now: u64, ending: &impl Ending) -> 
         && words == last_words(u64::from(cpu) << 16, thread, ending);
     if like {
         let latency = now - thread.start;
-        let bucket = buckets::index_in(thread.last_shift, latency).unwrap_or_else(|| {
-            cold_path();
-            let bucket = buckets::quick_index(latency);
-            thread.last_shift = buckets::shift(bucket) as u32;
-            bucket
-        });
-        fold(slot, now, latency, bucket);
+        fold(slot, now, latency, buckets::quick_index(latency));
         thread.spilled += 1;
     }
     like
